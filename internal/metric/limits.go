@@ -1,0 +1,32 @@
+package metric
+
+// Limits on what one event may be. Each bounds memory or keeps one sender from
+// hurting the others; the reasons stand beside them.
+const (
+	// MaxLine is the longest line in bytes: 64 tags of moderate length fit,
+	// and a line's offsets fit into 16 bits.
+	MaxLine = 4096
+	// MaxDatagram is the largest UDP payload over IPv4.
+	MaxDatagram = 65507
+	// MaxName is the longest metric name in bytes: the length that file
+	// systems and most other metric stores allow for a name.
+	MaxName = 255
+	// MaxTag is the longest tag in bytes, key, colon and value together.
+	MaxTag = 255
+	// MaxTags is how many tags one series may have: each is a posting list to
+	// keep and a row in the tag list.
+	MaxTags = 64
+	// MaxValue bounds the weighted value of one event. 10^18 of them add up to
+	// less than the largest float64, so that no sum anywhere can overflow.
+	MaxValue = 1e290
+	// MaxFuture is how many seconds ahead of the clock a timestamp may be: two
+	// hosts with NTP differ by less, a sender in another unit by far more.
+	MaxFuture = 10
+	// MaxAge is how many seconds old a timestamp may be: the retention of the
+	// coarsest tier, 400 days. No tier could hold anything older.
+	MaxAge = 400 * 24 * 3600
+	// DefaultMaxSeries and DefaultMaxSeriesPerMetric bound the index; beyond
+	// them new tagsets fold into OverflowTags.
+	DefaultMaxSeries          = 1_000_000
+	DefaultMaxSeriesPerMetric = 100_000
+)
