@@ -1,0 +1,109 @@
+package agg
+
+import (
+	"cairn/internal/metric"
+)
+
+// Open reads the buckets of the wanted series that are still in the stripes.
+// want[h] is 1 + the number under which yield is to get the series with handle
+// h, or 0; handles beyond its end are not wanted. Only seconds in [from, to) are given,
+// in no order, and one bucket may come in several parts.
+//
+// Each sum is seen exactly once if no Detach runs meanwhile; a stripe's lock is
+// held for a moment at a time only.
+func (a *Aggregator) Open(want []uint32, wanted []Handle, from, to metric.UnixSec, yield func(i uint32, sec metric.UnixSec, sum float64)) {
+	for _, s := range a.stripes {
+		s.readOpen(want, wanted, from, to, yield)
+	}
+}
+
+type extent struct {
+	sec metric.UnixSec
+	b   *second
+	n   int
+}
+
+func (s *Stripe) readOpen(want []uint32, wanted []Handle, from, to metric.UnixSec, yield func(uint32, metric.UnixSec, float64)) {
+	// Slots and the lengths of the lists are taken at one instant: a sum that
+	// spills later is behind its list's length and was seen in its slot.
+	s.mu.Lock()
+	handles := s.handles[:len(s.handles):len(s.handles)]
+	var lists []extent
+	for sec, b := range s.seconds {
+		if sec >= from && sec < to {
+			lists = append(lists, extent{sec, b, b.n})
+		}
+	}
+	for _, h := range wanted {
+		if int(h) >= len(s.slotOf) || s.slotOf[h] == 0 {
+			continue
+		}
+		sl := &s.slots[s.slotOf[h]-1]
+		if sec := metric.UnixSec(sl.sec); sl.n > 0 && sec >= from && sec < to {
+			yield(want[h]-1, sec, sl.sum)
+		}
+	}
+	s.mu.Unlock()
+
+	for _, l := range lists {
+		for at := 0; at < l.n; at += holdSlots {
+			s.mu.Lock() // entries of stamped events change in place
+			for i := at; i < min(at+holdSlots, l.n); i++ {
+				e := l.b.at(i)
+				if h := handles[e.slot]; int(h) < len(want) && want[h] != 0 {
+					yield(want[h]-1, l.sec, e.sum)
+				}
+			}
+			s.mu.Unlock()
+		}
+	}
+}
+
+// Read is Open for what Detach took.
+func (d *Sealed) Read(want []uint32, from, to metric.UnixSec, yield func(i uint32, sec metric.UnixSec, sum float64)) {
+	for _, p := range d.parts {
+		for sec, b := range p.seconds {
+			if sec < from || sec >= to {
+				continue
+			}
+			for i := range b.n {
+				e := b.at(i)
+				if h := p.handles[e.slot]; int(h) < len(want) && want[h] != 0 {
+					yield(want[h]-1, sec, e.sum)
+				}
+			}
+		}
+	}
+}
+
+// LastSeen returns the latest second with an event of each metric, in the order
+// of Registry.Metrics; 0 if there was none since the start.
+func (a *Aggregator) LastSeen() []metric.UnixSec {
+	out := make([]metric.UnixSec, len(a.Registry.Metrics()))
+	see := func(m uint32, sec metric.UnixSec) {
+		for int(m) >= len(out) { // a metric that came in meanwhile
+			out = append(out, 0)
+		}
+		out[m] = max(out[m], sec)
+	}
+	for _, s := range a.stripes {
+		s.mu.Lock()
+		for m, sec := range s.lastSeen {
+			see(uint32(m), sec)
+		}
+		s.mu.Unlock()
+		for from := 0; ; from += holdSlots {
+			s.mu.Lock()
+			end := min(from+holdSlots, len(s.slots))
+			for i := from; i < end; i++ {
+				see(s.metricOf[i], metric.UnixSec(s.slots[i].sec))
+			}
+			done := end == len(s.slots)
+			s.mu.Unlock()
+			if done {
+				break
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,159 @@
+package agg
+
+import (
+	"sync"
+
+	"cairn/internal/metric"
+)
+
+// Handle names a series inside this process. Handles count up from 0 and are
+// never reused.
+type Handle uint32
+
+// Limits bounds what a Registry holds.
+type Limits struct {
+	Series          int // series in all
+	SeriesPerMetric int // series of one metric
+	Metrics         int // metrics; each may have one series beyond Series, its overflow
+}
+
+// Registry gives every series a Handle. It is shared by the stripes and touched
+// only on the first sight of a key. It is safe for concurrent use.
+type Registry struct {
+	limits Limits
+
+	mu      sync.RWMutex // guards all below
+	byID    map[metric.ID]uint32
+	metrics []registered
+	series  []seriesEntry // by handle
+}
+
+type registered struct {
+	id       metric.ID
+	byTags   map[metric.Tagset]Handle
+	handles  []Handle
+	overflow bool // a tagset was folded
+}
+
+type seriesEntry struct {
+	metric uint32
+	tags   metric.Tagset
+}
+
+// NewRegistry returns an empty registry.
+func NewRegistry(l Limits) *Registry {
+	return &Registry{limits: l, byID: make(map[metric.ID]uint32)}
+}
+
+// Intern returns the handle of s, which it makes up on first sight. Beyond the
+// limits on series it returns that of the metric's overflow series; ok is false
+// where even that would be one metric too many.
+func (r *Registry) Intern(s metric.Series) (h Handle, ok bool) {
+	r.mu.RLock()
+	m, known := r.byID[s.ID]
+	if known {
+		if h, ok = r.metrics[m].byTags[s.Tags]; ok {
+			r.mu.RUnlock()
+			return h, true
+		}
+	}
+	r.mu.RUnlock()
+
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if m, known = r.byID[s.ID]; !known {
+		if len(r.metrics) >= r.limits.Metrics {
+			return 0, false
+		}
+		m = uint32(len(r.metrics))
+		r.byID[s.ID] = m
+		r.metrics = append(r.metrics, registered{id: s.ID, byTags: make(map[metric.Tagset]Handle)})
+	}
+	e := &r.metrics[m]
+	if h, ok = e.byTags[s.Tags]; ok {
+		return h, true
+	}
+	if len(r.series) >= r.limits.Series || len(e.handles) >= r.limits.SeriesPerMetric {
+		e.overflow = true
+		if h, ok = e.byTags[metric.OverflowTags]; ok {
+			return h, true
+		}
+		s.Tags = metric.OverflowTags
+	}
+	h = Handle(len(r.series))
+	r.series = append(r.series, seriesEntry{metric: m, tags: s.Tags})
+	e.byTags[s.Tags] = h
+	e.handles = append(e.handles, h)
+	return h, true
+}
+
+// Len returns how many handles there are; all below it are in use.
+func (r *Registry) Len() int {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return len(r.series)
+}
+
+// Series returns the series behind a handle.
+func (r *Registry) Series(h Handle) metric.Series {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	e := r.series[h]
+	return metric.Series{ID: r.metrics[e.metric].id, Tags: e.tags}
+}
+
+// Handles returns the handles of a metric, in the order of first sight. The
+// caller must not change them.
+func (r *Registry) Handles(id metric.ID) []Handle {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	m, ok := r.byID[id]
+	if !ok {
+		return nil
+	}
+	hs := r.metrics[m].handles
+	return hs[:len(hs):len(hs)]
+}
+
+// Tags returns the tagsets of handles, in their order.
+func (r *Registry) Tags(handles []Handle) []metric.Tagset {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	out := make([]metric.Tagset, len(handles))
+	for i, h := range handles {
+		out[i] = r.series[h].tags
+	}
+	return out
+}
+
+// Metrics returns every metric seen since the start; a metric's place in the
+// slice is the number that metricOf gives.
+func (r *Registry) Metrics() []metric.ID {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	out := make([]metric.ID, len(r.metrics))
+	for i := range r.metrics {
+		out[i] = r.metrics[i].id
+	}
+	return out
+}
+
+// Overflowed returns the metrics of which a tagset was folded into the overflow
+// series.
+func (r *Registry) Overflowed() []metric.ID {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	var out []metric.ID
+	for i := range r.metrics {
+		if r.metrics[i].overflow {
+			out = append(out, r.metrics[i].id)
+		}
+	}
+	return out
+}
+
+func (r *Registry) metricOf(h Handle) uint32 {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.series[h].metric
+}

@@ -1,0 +1,65 @@
+package agg
+
+// partial is what one slot contributes to one second.
+type partial struct {
+	slot uint32
+	n    uint32  // events
+	sum  float64 // their weighted values
+}
+
+// partials is an append-only list of partial sums in chunks of fixed size, so
+// that it grows without copying and its chunks can be used again.
+type partials struct {
+	chunks []*chunk
+	n      int
+}
+
+// A chunk is 64 KiB: 1,000 series active in a second fill a quarter of one,
+// 100,000 take 25.
+type chunk [4096]partial
+
+// chunkPool keeps chunks that a flush gave back, for the one stripe that owns it.
+type chunkPool struct{ free []*chunk }
+
+// maxFreeChunks bounds what an idle stripe keeps after a burst: 64 MiB.
+const maxFreeChunks = 1024
+
+func (p *chunkPool) get() *chunk {
+	if n := len(p.free); n > 0 {
+		c := p.free[n-1]
+		p.free = p.free[:n-1]
+		return c
+	}
+	return new(chunk)
+}
+
+func (p *chunkPool) put(cs []*chunk) {
+	for _, c := range cs {
+		if len(p.free) >= maxFreeChunks {
+			return
+		}
+		p.free = append(p.free, c)
+	}
+}
+
+func (l *partials) append(pool *chunkPool, p partial) {
+	i := l.n % len(chunk{})
+	if i == 0 {
+		l.chunks = append(l.chunks, pool.get())
+	}
+	l.chunks[len(l.chunks)-1][i] = p
+	l.n++
+}
+
+func (l *partials) at(i int) *partial {
+	return &l.chunks[i/len(chunk{})][i%len(chunk{})]
+}
+
+// second is one second of one stripe: sums that have left their slots.
+type second struct {
+	partials
+	// stamped finds the entry of a slot among those that came with a timestamp,
+	// so that many events with one timestamp take one entry.
+	stamped map[uint32]uint32
+	events  uint64
+}

@@ -1,0 +1,285 @@
+package agg
+
+import (
+	"sync"
+
+	"cairn/internal/metric"
+)
+
+// Raw is one event as its line has it. Offsets are into the batch of bytes that
+// is handed to Stripe.Add with it.
+type Raw struct {
+	Value   float64        // not yet weighted by the sample rate
+	Sec     metric.UnixSec // the second the line names; 0: the second of arrival
+	Name    uint32         // offset of the metric's name
+	Rest    uint32         // offset of what follows the value: type, rate, tags
+	NameLen uint16
+	RestLen uint16
+	Reason  metric.Reason // set by Add
+	hash    uint64
+}
+
+// Weight is what one event stands for: Num / Den of itself. A sample rate of 0.3
+// is {10, 3}: kept as a fraction, so that three events of 1 add exactly 10.
+type Weight struct{ Num, Den float64 }
+
+// Of returns v weighted.
+func (w Weight) Of(v float64) float64 {
+	if w.Den == 1 {
+		return v * w.Num
+	}
+	return v * w.Num / w.Den
+}
+
+// Resolution is what a Resolver reads out of a key.
+type Resolution struct {
+	Series metric.Series
+	Weight Weight
+	// Sec is a timestamp inside rest; it makes the key one that is not worth
+	// remembering. 0: none.
+	Sec metric.UnixSec
+}
+
+// A Resolver parses the bytes of a key that a stripe sees for the first time. It
+// must not keep name or rest. now is the second of arrival.
+type Resolver func(name, rest []byte, now metric.UnixSec) (Resolution, metric.Reason)
+
+// aliasesPerSeries bounds the raw keys a stripe remembers, as a multiple of the limit
+// on series: a client that orders tags at random would otherwise fill memory.
+// Keys beyond it are parsed every time.
+const aliasesPerSeries = 4
+
+// maxPartials bounds the list entries of one stripe, 16 bytes each: 1 GiB.
+// Beyond it events that would need a new entry are shed.
+const maxPartials = 64 << 20
+
+// maxWeights bounds the different sample rates that a stripe remembers.
+const maxWeights = 1 << 12
+
+// slot is a series' current second.
+type slot struct {
+	sec uint32 // Unix seconds; 32 bits last until 2106
+	n   uint32 // events in it; 0: the slot is empty
+	sum float64
+}
+
+// Stripe is one of the independent tables. Its owner locks it for a batch.
+type Stripe struct {
+	registry *Registry
+	resolve  Resolver
+
+	mu        sync.Mutex // guards all below
+	table     table
+	weights   []Weight
+	weightOf  map[Weight]uint32
+	slots     []slot
+	handles   []Handle // of slots
+	metricOf  []uint32 // of slots: number of the metric in the registry
+	slotOf    []uint32 // slot + 1 by handle; 0: none
+	seconds   map[metric.UnixSec]*second
+	entries   int     // in seconds, all told
+	recent    *second // the one that was last asked for
+	recentSec metric.UnixSec
+	lastSeen  []metric.UnixSec // by metric number: the latest second in seconds
+	pool      chunkPool
+	accepted  uint64 // events, ever
+	open      uint64 // events, in slots and seconds
+
+	batch [stage]uint64 // index cells of the events being looked up
+}
+
+// stage is how many events are hashed, probed and added together, so that their
+// cache misses overlap: 256 events of 48 bytes stay in the first-level cache.
+const stage = 256
+
+func newStripe(r *Registry, resolve Resolver, secret [3]uint64) *Stripe {
+	return &Stripe{
+		registry: r, resolve: resolve, table: newTable(secret),
+		weights: []Weight{{1, 1}}, weightOf: map[Weight]uint32{{1, 1}: 0},
+		seconds: make(map[metric.UnixSec]*second),
+	}
+}
+
+// Lock takes the stripe for a batch.
+func (s *Stripe) Lock() { s.mu.Lock() }
+
+// Unlock gives it back.
+func (s *Stripe) Unlock() { s.mu.Unlock() }
+
+// Add adds up events that lie in buf; the caller holds the lock. now is the
+// second in which they arrived. It sets Reason in each event, and returns how
+// many were accepted.
+func (s *Stripe) Add(buf []byte, events []Raw, now metric.UnixSec) int {
+	accepted := 0
+	for len(events) > 0 {
+		part := events[:min(stage, len(events))]
+		accepted += s.addStage(buf, part, now)
+		events = events[len(part):]
+	}
+	s.accepted += uint64(accepted)
+	s.open += uint64(accepted)
+	return accepted
+}
+
+func (s *Stripe) addStage(buf []byte, events []Raw, now metric.UnixSec) int {
+	t := &s.table
+	for i := range events {
+		e := &events[i]
+		e.hash = t.hash(buf[e.Name:e.Name+uint32(e.NameLen)], buf[e.Rest:e.Rest+uint32(e.RestLen)])
+	}
+	// Touch every event's cell first: the loads do not depend on one another.
+	for i := range events {
+		s.batch[i] = t.index[uint32(events[i].hash)&t.mask]
+	}
+	accepted := 0
+	for i := range events {
+		e := &events[i]
+		name, rest := buf[e.Name:e.Name+uint32(e.NameLen)], buf[e.Rest:e.Rest+uint32(e.RestLen)]
+		entry, found := uint32(s.batch[i]>>32)-1, uint32(s.batch[i]) == uint32(e.hash) && s.batch[i] != 0
+		if !found || !t.equal(entry, name, rest) {
+			entry, found = t.find(e.hash, name, rest)
+		}
+		if !found {
+			e.Reason = s.first(name, rest, e, now)
+		} else {
+			a := &t.aliases[entry]
+			v := e.Value
+			if a.weight != 0 {
+				v = s.weights[a.weight].Of(v)
+			}
+			e.Reason = s.add(a.slot, v, e.Sec, now)
+		}
+		if e.Reason == metric.OK {
+			accepted++
+		}
+	}
+	return accepted
+}
+
+// add puts one weighted value into the bucket of sec, or of now if sec is 0.
+func (s *Stripe) add(i uint32, v float64, sec, now metric.UnixSec) metric.Reason {
+	if !(v <= metric.MaxValue && v >= -metric.MaxValue) {
+		return metric.BadValue // as sent, or once it is weighted
+	}
+	if sec == 0 {
+		sec = now
+	}
+	sl := &s.slots[i]
+	switch {
+	case sl.sec == uint32(sec):
+	case sec == now && uint32(sec) > sl.sec:
+		if sl.n > 0 {
+			s.spill(i)
+		}
+		sl.sec = uint32(sec)
+	default:
+		return s.addStamped(i, v, sec)
+	}
+	sl.sum += v
+	sl.n++
+	return metric.OK
+}
+
+// addStamped is the general path: an event of another second than its slot has.
+func (s *Stripe) addStamped(i uint32, v float64, sec metric.UnixSec) metric.Reason {
+	b := s.second(sec)
+	if b.stamped == nil {
+		b.stamped = make(map[uint32]uint32)
+	}
+	if at, ok := b.stamped[i]; ok {
+		p := b.at(int(at))
+		p.sum += v
+		p.n++
+		b.events++
+		return metric.OK
+	}
+	if s.entries >= maxPartials {
+		return metric.Overload
+	}
+	b.stamped[i] = uint32(b.n)
+	s.push(b, sec, partial{slot: i, n: 1, sum: v})
+	return metric.OK
+}
+
+func (s *Stripe) second(sec metric.UnixSec) *second {
+	if s.recent != nil && s.recentSec == sec {
+		return s.recent // most spills of a batch leave the same second
+	}
+	b := s.seconds[sec]
+	if b == nil {
+		b = new(second)
+		s.seconds[sec] = b
+	}
+	s.recent, s.recentSec = b, sec
+	return b
+}
+
+func (s *Stripe) push(b *second, sec metric.UnixSec, p partial) {
+	b.append(&s.pool, p)
+	b.events += uint64(p.n)
+	s.entries++
+	if m := s.metricOf[p.slot]; s.lastSeen[m] < sec {
+		s.lastSeen[m] = sec
+	}
+}
+
+// spill moves a slot's sum to its second's list. It is never refused: at most
+// one entry a series and second comes this way.
+func (s *Stripe) spill(i uint32) {
+	sl := &s.slots[i]
+	sec := metric.UnixSec(sl.sec)
+	s.push(s.second(sec), sec, partial{slot: i, n: sl.n, sum: sl.sum})
+	sl.n, sl.sum = 0, 0
+}
+
+// first handles a key that the table does not hold.
+func (s *Stripe) first(name, rest []byte, e *Raw, now metric.UnixSec) metric.Reason {
+	r, reason := s.resolve(name, rest, now)
+	if reason != metric.OK {
+		return reason
+	}
+	h, ok := s.registry.Intern(r.Series)
+	if !ok {
+		return metric.TooManyMetrics
+	}
+	i := s.slotFor(h)
+	if r.Sec != 0 {
+		if e.Sec != 0 {
+			return metric.BadTimestamp // one in rest and one after it
+		}
+		return s.add(i, r.Weight.Of(e.Value), r.Sec, now)
+	}
+	if w, ok := s.weight(r.Weight); ok && len(s.table.aliases) < aliasesPerSeries*s.registry.limits.Series {
+		s.table.insert(e.hash, name, rest, i, w)
+	}
+	return s.add(i, r.Weight.Of(e.Value), e.Sec, now)
+}
+
+func (s *Stripe) weight(w Weight) (uint32, bool) {
+	n, ok := s.weightOf[w]
+	if !ok && len(s.weights) < maxWeights {
+		n, ok = uint32(len(s.weights)), true
+		s.weights = append(s.weights, w)
+		s.weightOf[w] = n
+	}
+	return n, ok
+}
+
+func (s *Stripe) slotFor(h Handle) uint32 {
+	for int(h) >= len(s.slotOf) {
+		s.slotOf = append(s.slotOf, 0)
+	}
+	if n := s.slotOf[h]; n != 0 {
+		return n - 1
+	}
+	i := uint32(len(s.slots))
+	m := s.registry.metricOf(h)
+	for int(m) >= len(s.lastSeen) {
+		s.lastSeen = append(s.lastSeen, 0)
+	}
+	s.slots = append(s.slots, slot{})
+	s.handles = append(s.handles, h)
+	s.metricOf = append(s.metricOf, m)
+	s.slotOf[h] = i + 1
+	return i
+}
