@@ -1,0 +1,51 @@
+package tsdb
+
+import (
+	"encoding/binary"
+
+	"cairn/internal/metric"
+)
+
+// First bytes of the keys. Those of chunks are the tiers 1 to 4; docs/format.md
+// draws them all.
+const (
+	prefixMeta     = 0x00
+	prefixMetric   = 0x10
+	prefixLastSeen = 0x11
+	prefixSeries   = 0x12
+)
+
+var (
+	keyFormat = []byte("\x00format")
+	keyCursor = []byte("\x00cursor")
+	keyTotals = []byte("\x00totals")
+)
+
+// chunkKeyLen is tier(1) partition(4) metric(4) series(4), big endian.
+const chunkKeyLen = 13
+
+func appendChunkKey(dst []byte, t metric.Tier, partition, metricNo, seriesNo uint32) []byte {
+	dst = append(dst, byte(t))
+	dst = binary.BigEndian.AppendUint32(dst, partition)
+	dst = binary.BigEndian.AppendUint32(dst, metricNo)
+	return binary.BigEndian.AppendUint32(dst, seriesNo)
+}
+
+// chunkBounds returns the keys around all chunks of a metric in a partition; the
+// upper one is exclusive.
+func chunkBounds(t metric.Tier, partition, metricNo uint32) (lower, upper []byte) {
+	lower = appendChunkKey(nil, t, partition, metricNo, 0)
+	upper = append(lower[:len(lower):len(lower)], 0)
+	binary.BigEndian.PutUint32(upper[9:], 0xffffffff)
+	return lower, upper
+}
+
+func seriesOfKey(key []byte) uint32 { return binary.BigEndian.Uint32(key[9:]) }
+
+func metricKey(prefix byte, metricNo uint32) []byte {
+	return binary.BigEndian.AppendUint32([]byte{prefix}, metricNo)
+}
+
+func seriesKey(metricNo, seriesNo uint32) []byte {
+	return binary.BigEndian.AppendUint32(metricKey(prefixSeries, metricNo), seriesNo)
+}

@@ -1,0 +1,105 @@
+package tsdb
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+
+	"cairn/internal/metric"
+)
+
+// A run is the value of a chunk, and of each operand that is merged into one:
+//
+//	byte 0   format: 0x11, a run of counter sums
+//	then, for each slot that holds an event, in ascending order:
+//	uvarint  gap << 1 | f    gap: slots skipped since the last one (or the start)
+//	f = 0    varint          the sum, a whole number within ±2^53, zigzag
+//	f = 1    8 bytes         the sum, float64, little endian
+//
+// A slot without an event is absent; one whose events add up to 0 is there.
+const formatRun = 0x11
+
+// maxWhole is the largest whole number up to which every one is a float64.
+const maxWhole = 1 << 53
+
+// appendRunSlot appends one slot to a run. prev is the last slot + 1, 0 at first.
+func appendRunSlot(dst []byte, prev, slot uint32, v float64) []byte {
+	gap := uint64(slot-prev) << 1
+	if v == math.Trunc(v) && math.Abs(v) <= maxWhole {
+		dst = binary.AppendUvarint(dst, gap)
+		return binary.AppendVarint(dst, int64(v))
+	}
+	dst = binary.AppendUvarint(dst, gap|1)
+	return binary.LittleEndian.AppendUint64(dst, math.Float64bits(v))
+}
+
+// decodeRun calls add for each slot of a run. Slots are below limit. An error
+// names the offset at which the bytes stop making sense.
+func decodeRun(b []byte, limit uint32, add func(slot uint32, v float64)) error {
+	if len(b) == 0 {
+		return fmt.Errorf("empty chunk value; expected format byte 0x%02x", formatRun)
+	}
+	if b[0] != formatRun {
+		return fmt.Errorf("chunk value at offset 0 has format 0x%02x; this version reads 0x%02x", b[0], formatRun)
+	}
+	var next uint64
+	for at := 1; at < len(b); {
+		gap, n := binary.Uvarint(b[at:])
+		if n <= 0 || gap>>1 >= uint64(limit)-next {
+			return fmt.Errorf("chunk value of %d bytes: bad slot at offset %d", len(b), at)
+		}
+		at += n
+		slot := uint32(next + gap>>1)
+		next = uint64(slot) + 1
+		var v float64
+		if gap&1 == 0 {
+			i, n := binary.Varint(b[at:])
+			if n <= 0 || i > maxWhole || i < -maxWhole {
+				return fmt.Errorf("chunk value of %d bytes: bad number at offset %d", len(b), at)
+			}
+			at += n
+			v = float64(i)
+		} else {
+			if len(b)-at < 8 {
+				return fmt.Errorf("chunk value of %d bytes: cut short at offset %d", len(b), at)
+			}
+			v = math.Float64frombits(binary.LittleEndian.Uint64(b[at:]))
+			if v-v != 0 {
+				return fmt.Errorf("chunk value of %d bytes: a sum that is not finite at offset %d", len(b), at)
+			}
+			at += 8
+		}
+		add(slot, v)
+	}
+	return nil
+}
+
+// foldRuns turns sums, ascending in time, into one run for each partition of a
+// tier that they touch. The run is only valid during the call of emit.
+func foldRuns(t metric.Tier, sums []metric.Sum, scratch []byte, emit func(partition uint32, run []byte) error) ([]byte, error) {
+	for i := 0; i < len(sums); {
+		partition, slot := t.Place(sums[i].Sec)
+		run, prev := append(scratch[:0], formatRun), uint32(0)
+		for i < len(sums) {
+			p, sl := t.Place(sums[i].Sec)
+			if p != partition {
+				break
+			}
+			v := sums[i].Value
+			for i++; i < len(sums); i++ {
+				if p2, s2 := t.Place(sums[i].Sec); p2 != p || s2 != sl {
+					break
+				}
+				v += sums[i].Value
+			}
+			slot = sl
+			run = appendRunSlot(run, prev, slot, v)
+			prev = slot + 1
+		}
+		scratch = run
+		if err := emit(partition, run); err != nil {
+			return scratch, err
+		}
+	}
+	return scratch, nil
+}
