@@ -1,0 +1,20 @@
+// Package ingest receives events and hands them to the stripes of agg.
+//
+// In come datagrams (UDP) and batches of lines (Feeder.Feed). Out go agg.Raw
+// events, in groups, into one stripe; each line that is not counted is counted
+// under its metric.Reason, with the last such line kept as a sample.
+//
+//	socket ─ recvmmsg ─► 64 datagrams ─ scan ─► []agg.Raw ─► Stripe.Add
+//	                                     │
+//	                                     └ first sight of a key: resolve (tags, rate, type)
+//
+// One wire format lives in one file: statsd.go is DogStatsD's.
+//
+// Invariants:
+//   - every line that is not blank ends up accepted or under one reason: what a
+//     Feeder counts as received is the sum of both, at every instant
+//   - a bad line never harms its neighbours
+//   - no allocation an event once its key was seen
+//
+// The package does not know how sums are kept, nor the disk.
+package ingest

@@ -1,0 +1,139 @@
+package ingest
+
+import (
+	"bytes"
+
+	"cairn/agg"
+	"cairn/internal/metric"
+)
+
+// Counts is what a Feeder received and why it turned events away. At every
+// instant Received = Accepted + the sum of Rejected.
+type Counts struct {
+	Packets  uint64
+	Bytes    uint64
+	Received uint64 // events; a line that is not counted is one
+	Accepted uint64
+	Rejected [metric.NumReasons]uint64
+}
+
+// Add adds other to c.
+func (c *Counts) Add(other Counts) {
+	c.Packets += other.Packets
+	c.Bytes += other.Bytes
+	c.Received += other.Received
+	c.Accepted += other.Accepted
+	for r, n := range other.Rejected {
+		c.Rejected[r] += n
+	}
+}
+
+// Samples holds the last line that was turned away for each reason.
+type Samples [metric.NumReasons]string
+
+// maxSample is how many bytes of a line a sample keeps: enough to recognise the
+// sender by.
+const maxSample = 160
+
+// group is how many events are collected before they go to the stripe: the
+// stripe's lock is taken once for them.
+const group = 256
+
+// Feeder feeds one stripe. Its owner calls Feed from one goroutine at a time.
+type Feeder struct {
+	stripe *agg.Stripe
+	events []agg.Raw
+	lines  []line // of events, for samples
+
+	// Guarded by the stripe's lock, so that they agree with what it holds.
+	counts  Counts
+	samples Samples
+
+	// What was counted since the stripe was last locked.
+	pending  Counts
+	rejected []rejection
+}
+
+type line struct{ at, end uint32 }
+
+type rejection struct {
+	line
+	reason metric.Reason
+}
+
+// NewFeeder returns a feeder of stripe.
+func NewFeeder(stripe *agg.Stripe) *Feeder {
+	return &Feeder{stripe: stripe, events: make([]agg.Raw, 0, group), lines: make([]line, 0, group)}
+}
+
+// Feed takes the lines in buf[at:end], which arrived in second now. A last line
+// needs no line end; if cut is set, it is known to be incomplete.
+func (f *Feeder) Feed(buf []byte, at, end int, now metric.UnixSec, cut bool) {
+	f.pending.Packets++
+	f.pending.Bytes += uint64(end - at)
+	for at < end {
+		stop, next := end, end
+		if i := bytes.IndexByte(buf[at:end], '\n'); i >= 0 {
+			stop, next = at+i, at+i+1
+		}
+		last := next == end && stop == end
+		if stop > at && buf[stop-1] == '\r' {
+			stop--
+		}
+		if stop > at {
+			f.feedLine(buf, line{uint32(at), uint32(stop)}, now, last && cut)
+		}
+		at = next
+	}
+}
+
+func (f *Feeder) feedLine(buf []byte, l line, now metric.UnixSec, cut bool) {
+	before := len(f.events)
+	reason := metric.Truncated
+	if !cut {
+		f.events, reason = splitLine(f.events, buf, int(l.at), int(l.end), now)
+	}
+	if reason != metric.OK {
+		f.pending.Received++
+		f.rejected = append(f.rejected, rejection{l, reason})
+	}
+	for range len(f.events) - before {
+		f.lines = append(f.lines, l)
+	}
+	if len(f.events) >= group || len(f.rejected) >= group {
+		f.Flush(buf, now)
+	}
+}
+
+// Flush hands what was collected to the stripe. It must be called before the
+// bytes of buf change.
+func (f *Feeder) Flush(buf []byte, now metric.UnixSec) {
+	f.stripe.Lock()
+	defer f.stripe.Unlock()
+	accepted := f.stripe.Add(buf, f.events, now)
+	f.pending.Accepted += uint64(accepted)
+	f.pending.Received += uint64(len(f.events))
+	if accepted < len(f.events) {
+		for i := range f.events {
+			if r := f.events[i].Reason; r != metric.OK {
+				f.rejected = append(f.rejected, rejection{f.lines[i], r})
+			}
+		}
+	}
+	for i := len(f.rejected) - 1; i >= 0; i-- {
+		r := f.rejected[i]
+		if f.pending.Rejected[r.reason]++; f.pending.Rejected[r.reason] == 1 {
+			f.samples[r.reason] = string(buf[r.at:min(r.end, r.at+maxSample)])
+		}
+	}
+	f.counts.Add(f.pending)
+	f.pending = Counts{}
+	f.events, f.lines, f.rejected = f.events[:0], f.lines[:0], f.rejected[:0]
+}
+
+// Counts returns what was received so far, with samples of what was rejected.
+func (f *Feeder) Counts() (Counts, Samples) {
+	f.stripe.Lock()
+	defer f.stripe.Unlock()
+	return f.counts, f.samples
+}
