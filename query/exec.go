@@ -1,0 +1,257 @@
+package query
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"cairn/internal/metric"
+)
+
+// Result is the answer to a Request.
+type Result struct {
+	Metric        string
+	Kind          metric.Kind
+	Fn            Fn
+	From, To      metric.UnixSec // whole steps
+	Step          int64
+	Tier          metric.Tier
+	SealedUntil   metric.UnixSec
+	Series        []Series // the largest totals first
+	Total         float64  // over all matched series
+	SeriesMatched int      // series with an event in the range that the filters let pass
+	Truncated     bool     // Series is not all groups
+	Warnings      []string
+}
+
+// Series is one group of the answer. Min, Max and Last are of Values; they are
+// NaN if there is no value. Total is a count whatever the function is.
+type Series struct {
+	Tags                  []GroupTag
+	Values                []float64 // one a step; NaN: no event
+	Total, Min, Max, Last float64
+}
+
+// GroupTag is a tag key that was grouped by, with the values that the series of
+// the group have in common; a series may have several values for one key.
+type GroupTag struct {
+	Key    string
+	Values []string
+}
+
+// Executor runs requests.
+type Executor struct {
+	// Acquire returns the current view, or an error once there is none any more.
+	Acquire func() (*View, error)
+}
+
+// Run answers r. It ends early with ctx's error.
+func (x *Executor) Run(ctx context.Context, r Request) (*Result, error) {
+	v, err := x.Acquire()
+	if err != nil {
+		return nil, err
+	}
+	defer v.Close()
+	id := metric.ID{Name: r.Metric, Kind: metric.Counter}
+	run := run{
+		r: r, tier: tierFor(r.Step), match: matchAll(r.Filters), id: id,
+		series: make(map[metric.Tagset]*seen), groups: make(map[string]*group),
+		points: int(int64(r.To-r.From) / r.Step),
+	}
+	for _, s := range v.Open {
+		if err := run.scan(ctx, s); err != nil {
+			return nil, err
+		}
+	}
+	v.OpenDone()
+	if err := run.scan(ctx, v.Store); err != nil {
+		return nil, err
+	}
+	res := run.result()
+	res.SealedUntil = v.SealedUntil
+	return res, nil
+}
+
+// tierFor returns the coarsest tier whose width divides step: it has the fewest
+// buckets to read, and the same sums.
+func tierFor(step int64) metric.Tier {
+	best := metric.Tier1s
+	for _, t := range metric.Tiers {
+		if step%t.Width() == 0 {
+			best = t
+		}
+	}
+	return best
+}
+
+type run struct {
+	r       Request
+	id      metric.ID
+	tier    metric.Tier
+	match   func(metric.Tagset) bool
+	points  int
+	columns int  // groups with an event in the range
+	known   bool // some source has a series of the metric, matched or not
+	series  map[metric.Tagset]*seen
+	groups  map[string]*group
+}
+
+// seen is a series that matched, from whichever source.
+type seen struct {
+	group *group
+	event bool // in the range
+}
+
+type group struct {
+	tags   []GroupTag
+	values []float64 // nil until the first event in the range
+	total  float64
+}
+
+// maxCells bounds the columns of one query, groups times points: 128 MB.
+const maxCells = 16 << 20
+
+func (q *run) column(g *group) ([]float64, error) {
+	if g.values == nil {
+		q.columns++
+		if q.columns*q.points > maxCells {
+			return nil, paramErrorf("by", "this query makes more than %d groups of %d points each, which is more than fits in memory: group by fewer tags, filter, or take a longer step", q.columns-1, q.points)
+		}
+		g.values = make([]float64, q.points)
+		for i := range g.values {
+			g.values[i] = math.NaN()
+		}
+	}
+	return g.values, nil
+}
+
+func (q *run) scan(ctx context.Context, s Source) error {
+	sel := s.Select(q.id, func(ts metric.Tagset) bool {
+		q.known = true
+		return q.match(ts)
+	})
+	tags := sel.Tags()
+	if len(tags) == 0 {
+		return nil
+	}
+	at := make([]*seen, len(tags))
+	for i, ts := range tags {
+		sn := q.series[ts]
+		if sn == nil {
+			sn = &seen{group: q.groupOf(ts)}
+			q.series[ts] = sn
+		}
+		at[i] = sn
+	}
+	from, step := int64(q.r.From), q.r.Step
+	return sel.Scan(ctx, q.tier, q.r.From, q.r.To, func(i int, start metric.UnixSec, width int64, slots []uint32, sums []float64) error {
+		if len(slots) == 0 {
+			return nil
+		}
+		at[i].event = true
+		values, err := q.column(at[i].group)
+		if err != nil {
+			return err
+		}
+		offset := int64(start) - from
+		for j, slot := range slots {
+			p := (offset + int64(slot)*width) / step
+			if math.IsNaN(values[p]) {
+				values[p] = sums[j]
+			} else {
+				values[p] += sums[j]
+			}
+		}
+		return ctx.Err()
+	})
+}
+
+func (q *run) groupOf(ts metric.Tagset) *group {
+	var key []metric.Tag
+	for t := range ts.All() {
+		if slices.Contains(q.r.By, t.Key) {
+			key = append(key, t)
+		}
+	}
+	// The canonical form tells {a: "b,c"} from {a: [b, c]}.
+	name := string(metric.NewTagset(key))
+	g := q.groups[name]
+	if g == nil {
+		g = new(group)
+		for _, t := range key {
+			if n := len(g.tags); n > 0 && g.tags[n-1].Key == t.Key {
+				g.tags[n-1].Values = append(g.tags[n-1].Values, t.Value)
+				continue
+			}
+			g.tags = append(g.tags, GroupTag{t.Key, []string{t.Value}})
+		}
+		q.groups[name] = g
+	}
+	return g
+}
+
+func (q *run) result() *Result {
+	res := &Result{
+		Metric: q.r.Metric, Kind: q.id.Kind, Fn: q.r.Fn, From: q.r.From, To: q.r.To, Step: q.r.Step, Tier: q.tier,
+	}
+	for _, sn := range q.series {
+		if sn.event {
+			res.SeriesMatched++
+		}
+	}
+	var groups []*group
+	for _, g := range q.groups {
+		if g.values == nil {
+			continue
+		}
+		for _, v := range g.values {
+			if !math.IsNaN(v) {
+				g.total += v
+			}
+		}
+		groups = append(groups, g)
+	}
+	slices.SortFunc(groups, func(a, b *group) int {
+		return cmp.Or(cmp.Compare(b.total, a.total), compareTags(a.tags, b.tags))
+	})
+	for _, g := range groups {
+		res.Total += g.total // in one order, so that the same data gives the same bits
+	}
+	if len(groups) > q.r.Limit {
+		groups, res.Truncated = groups[:q.r.Limit], true
+	}
+	for _, g := range groups {
+		res.Series = append(res.Series, g.series(q.r))
+	}
+	if !q.known {
+		res.Warnings = append(res.Warnings, fmt.Sprintf("no counter named %q is known; it appears with its first event", q.r.Metric))
+	}
+	return res
+}
+
+func compareTags(a, b []GroupTag) int {
+	return slices.CompareFunc(a, b, func(x, y GroupTag) int {
+		return cmp.Or(strings.Compare(x.Key, y.Key), slices.Compare(x.Values, y.Values))
+	})
+}
+
+func (g *group) series(r Request) Series {
+	s := Series{Tags: g.tags, Values: g.values, Total: g.total, Min: math.NaN(), Max: math.NaN(), Last: math.NaN()}
+	for i, v := range s.Values {
+		if math.IsNaN(v) {
+			continue
+		}
+		if r.Fn == Rate {
+			v /= float64(r.Step)
+			s.Values[i] = v
+		}
+		if math.IsNaN(s.Last) {
+			s.Min, s.Max = v, v
+		}
+		s.Min, s.Max, s.Last = min(s.Min, v), max(s.Max, v), v
+	}
+	return s
+}

@@ -1,0 +1,50 @@
+package query
+
+import (
+	"context"
+
+	"cairn/internal/metric"
+)
+
+// Source holds buckets. There are two: the open buckets in memory and the store.
+type Source interface {
+	// Select returns the series of a metric that match.
+	Select(id metric.ID, match func(metric.Tagset) bool) Selection
+	// Metrics describes the metrics of the source.
+	Metrics() []MetricInfo
+}
+
+// Selection is some series of a source.
+type Selection interface {
+	// Tags returns the tagsets; no two are equal. The caller must not change it.
+	Tags() []metric.Tagset
+	// Scan yields the buckets in [from, to), which are multiples of the tier's
+	// width, of the series at place i in Tags. Slot s is the bucket that begins
+	// width * s seconds after start. A bucket may come in several parts, which
+	// add up. Slots and sums are only valid during the call.
+	Scan(ctx context.Context, t metric.Tier, from, to metric.UnixSec, yield Yield) error
+}
+
+// Yield takes buckets from a Selection; see Scan.
+type Yield func(i int, start metric.UnixSec, width int64, slots []uint32, sums []float64) error
+
+// MetricInfo describes a metric in one source.
+type MetricInfo struct {
+	ID       metric.ID
+	Series   int            // of an open source: those that the store does not have
+	LastSeen metric.UnixSec // the latest bucket with an event; 0: none known
+}
+
+// View is all buckets at one instant, each exactly once.
+type View struct {
+	// Open sources are read first: until OpenDone is called nothing can be
+	// flushed.
+	Open     []Source
+	OpenDone func()
+	Store    Source
+	// SealedUntil is the watermark: buckets that end at or before it are
+	// complete, but for late events.
+	SealedUntil metric.UnixSec
+	// Close gives the view up; it calls OpenDone if that was not done.
+	Close func()
+}
