@@ -1,0 +1,194 @@
+package flush
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync/atomic"
+
+	"cairn/agg"
+	"cairn/internal/metric"
+	"cairn/query"
+	"cairn/tsdb"
+)
+
+// ErrClosed is returned by View after Close.
+var ErrClosed = errors.New("cairn is shutting down")
+
+// sharedSnapshot closes a snapshot when the last query that reads it is done.
+type sharedSnapshot struct {
+	*tsdb.Snapshot
+	users atomic.Int64
+}
+
+func share(s *tsdb.Snapshot) *sharedSnapshot {
+	sh := &sharedSnapshot{Snapshot: s}
+	sh.users.Store(1)
+	return sh
+}
+
+func (s *sharedSnapshot) release(log *slog.Logger) {
+	if s.users.Add(-1) == 0 {
+		if err := s.Close(); err != nil {
+			log.Error("close a snapshot", "error", err)
+		}
+	}
+}
+
+// View returns all buckets at this instant. The caller must close it; until
+// OpenDone it keeps flushes from moving buckets.
+func (p *Pump) View() (*query.View, error) {
+	p.view.RLock()
+	if p.closed {
+		p.view.RUnlock()
+		return nil, ErrClosed
+	}
+	snap := p.snapshot
+	snap.users.Add(1)
+	live := &openSource{p: p, read: p.agg.Open, live: true}
+	frozen := &openSource{p: p, read: func(want []uint32, _ []agg.Handle, from, to metric.UnixSec, yield func(uint32, metric.UnixSec, float64)) {
+		p.frozen.Read(want, from, to, yield)
+	}}
+	open := true
+	done := func() {
+		if open {
+			open = false
+			p.view.RUnlock()
+		}
+	}
+	closed := false
+	return &query.View{
+		Open: []query.Source{live, frozen}, OpenDone: done,
+		Store: &storeSource{p.store, snap.Snapshot}, SealedUntil: p.watermark(),
+		Close: func() {
+			done()
+			if !closed {
+				closed = true
+				snap.release(p.o.Log)
+			}
+		},
+	}, nil
+}
+
+// notInStore returns those handles that were not flushed yet. The caller holds
+// the view's lock.
+func (p *Pump) notInStore(handles []agg.Handle) []agg.Handle {
+	var out []agg.Handle
+	for _, h := range handles {
+		if int(h) >= len(p.inStore) || !p.inStore[h] {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
+// openSource is the query.Source of buckets in memory.
+type openSource struct {
+	p    *Pump
+	read func(want []uint32, wanted []agg.Handle, from, to metric.UnixSec, yield func(i uint32, sec metric.UnixSec, sum float64))
+	live bool // tells about metrics; the frozen buckets are of the same ones
+}
+
+func (s *openSource) Select(id metric.ID, match func(metric.Tagset) bool) query.Selection {
+	reg := s.p.agg.Registry
+	handles := reg.Handles(id)
+	sel := &openSelection{s: s}
+	for i, ts := range reg.Tags(handles) {
+		if match(ts) {
+			sel.tags = append(sel.tags, ts)
+			sel.handles = append(sel.handles, handles[i])
+		}
+	}
+	return sel
+}
+
+// Metrics counts the series that the store does not have yet.
+func (s *openSource) Metrics() []query.MetricInfo {
+	if !s.live {
+		return nil
+	}
+	reg := s.p.agg.Registry
+	ids := reg.Metrics()
+	seen := s.p.agg.LastSeen()
+	out := make([]query.MetricInfo, len(ids))
+	for i, id := range ids {
+		unknown := s.p.notInStore(reg.Handles(id))
+		out[i] = query.MetricInfo{ID: id, LastSeen: seen[i]}
+		for _, ts := range reg.Tags(unknown) {
+			// It may be in the store from an earlier run.
+			if _, ok := s.p.store.Lookup(metric.Series{ID: id, Tags: ts}); !ok {
+				out[i].Series++
+			}
+		}
+	}
+	return out
+}
+
+type openSelection struct {
+	s       *openSource
+	tags    []metric.Tagset
+	handles []agg.Handle
+}
+
+func (sel *openSelection) Tags() []metric.Tagset { return sel.tags }
+
+func (sel *openSelection) Scan(ctx context.Context, _ metric.Tier, from, to metric.UnixSec, yield query.Yield) error {
+	if len(sel.handles) == 0 {
+		return nil
+	}
+	want := make([]uint32, slices.Max(sel.handles)+1)
+	for i, h := range sel.handles {
+		want[h] = uint32(i + 1)
+	}
+	var err error
+	slot, sums := []uint32{0}, []float64{0}
+	sel.s.read(want, sel.handles, from, to, func(i uint32, sec metric.UnixSec, sum float64) {
+		if err == nil {
+			sums[0] = sum
+			err = yield(int(i), sec, 1, slot, sums)
+		}
+	})
+	if err == nil {
+		err = ctx.Err()
+	}
+	return err
+}
+
+// storeSource is the query.Source of a snapshot.
+type storeSource struct {
+	store *tsdb.Store
+	snap  *tsdb.Snapshot
+}
+
+func (s *storeSource) Select(id metric.ID, match func(metric.Tagset) bool) query.Selection {
+	sel := &storeSelection{snap: s.snap, series: s.store.Select(id, match)}
+	sel.tags = make([]metric.Tagset, len(sel.series))
+	for i := range sel.series {
+		sel.tags[i] = sel.series[i].Tags
+	}
+	return sel
+}
+
+func (s *storeSource) Metrics() []query.MetricInfo {
+	stored := s.store.Metrics()
+	out := make([]query.MetricInfo, len(stored))
+	for i, m := range stored {
+		out[i] = query.MetricInfo{ID: m.ID, Series: m.Series, LastSeen: m.LastSeen}
+	}
+	return out
+}
+
+type storeSelection struct {
+	snap   *tsdb.Snapshot
+	series []tsdb.Selected
+	tags   []metric.Tagset
+}
+
+func (sel *storeSelection) Tags() []metric.Tagset { return sel.tags }
+
+func (sel *storeSelection) Scan(ctx context.Context, t metric.Tier, from, to metric.UnixSec, yield query.Yield) error {
+	return sel.snap.Scan(ctx, sel.series, t, from, to, func(i int, start metric.UnixSec, slots []uint32, sums []float64) error {
+		return yield(i, start, t.Width(), slots, sums)
+	})
+}
