@@ -1,0 +1,175 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"cairn/query"
+)
+
+// Status describes the running server, for GET /api/status.
+type Status struct {
+	Version string   `json:"version"`
+	Started int64    `json:"started"` // Unix seconds
+	Now     int64    `json:"now"`     // Unix seconds
+	UDP     []string `json:"udp"`
+	HTTP    string   `json:"http"`
+	Grace   int64    `json:"grace"` // seconds
+}
+
+// fail answers with an error: a sentence, and the parameter that it is about.
+func fail(ctx *fasthttp.RequestCtx, code int, sentence, param string) {
+	body := struct {
+		Error string `json:"error"`
+		Param string `json:"param,omitempty"`
+	}{sentence, param}
+	ctx.SetStatusCode(code)
+	writeJSON(ctx, body)
+}
+
+func writeJSON(ctx *fasthttp.RequestCtx, v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("BUG: an answer that is not JSON: %v", err))
+	}
+	ctx.SetContentType("application/json")
+	ctx.SetBody(append(b, '\n'))
+}
+
+func (s *Server) query(ctx *fasthttp.RequestCtx) {
+	args := ctx.QueryArgs()
+	var names []string
+	for k := range args.All() {
+		names = append(names, string(k))
+	}
+	get := func(name string) (values []string) {
+		for _, v := range args.PeekMulti(name) {
+			values = append(values, string(v))
+		}
+		return values
+	}
+	r, err := query.ParseRequest(names, get, s.o.Clock.Now())
+	if err != nil {
+		s.failQuery(ctx, err)
+		return
+	}
+	limit, cancel := context.WithTimeout(context.Background(), queryTime)
+	defer cancel()
+	if !s.enter(limit) {
+		s.failQuery(ctx, limit.Err())
+		return
+	}
+	defer s.leave()
+	res, err := s.o.Executor.Run(limit, r)
+	if err != nil {
+		s.failQuery(ctx, err)
+		return
+	}
+	ctx.SetContentType("application/json")
+	ctx.SetBody(appendResult(nil, res))
+}
+
+// enter takes a token of the gate, or fails when ctx ends.
+func (s *Server) enter(ctx context.Context) bool {
+	select {
+	case s.gate <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (s *Server) leave() { <-s.gate }
+
+func (s *Server) failQuery(ctx *fasthttp.RequestCtx, err error) {
+	var p *query.ParamError
+	switch {
+	case errors.As(err, &p):
+		fail(ctx, fasthttp.StatusBadRequest, p.Sentence, p.Param)
+	case errors.Is(err, context.DeadlineExceeded):
+		fail(ctx, fasthttp.StatusServiceUnavailable, fmt.Sprintf("the query took longer than %s and was stopped; ask for a shorter range, a longer step or fewer series", queryTime/time.Second*time.Second), "")
+	default:
+		s.o.Log.Error("query failed", "error", err)
+		fail(ctx, fasthttp.StatusServiceUnavailable, "the query failed; the server's log says why, and counting goes on", "")
+	}
+}
+
+func (s *Server) metrics(ctx *fasthttp.RequestCtx) {
+	all, err := s.o.Executor.Metrics()
+	if err != nil {
+		s.failQuery(ctx, err)
+		return
+	}
+	type row struct {
+		Metric   string `json:"metric"`
+		Kind     string `json:"kind"`
+		Series   int    `json:"series"`
+		LastSeen int64  `json:"last_seen"`
+	}
+	body := struct {
+		Metrics []row `json:"metrics"`
+	}{make([]row, 0, len(all))}
+	for _, m := range all {
+		body.Metrics = append(body.Metrics, row{m.ID.Name, m.ID.Kind.String(), m.Series, int64(m.LastSeen)})
+	}
+	writeJSON(ctx, body)
+}
+
+func (s *Server) tags(ctx *fasthttp.RequestCtx) {
+	name := string(ctx.QueryArgs().Peek("metric"))
+	if name == "" {
+		fail(ctx, fasthttp.StatusBadRequest, "the parameter metric is missing; GET /api/metrics lists the names", "metric")
+		return
+	}
+	keys, err := s.o.Executor.Tags(name)
+	if err != nil {
+		s.failQuery(ctx, err)
+		return
+	}
+	type value struct {
+		Value  string `json:"value"`
+		Series int    `json:"series"`
+	}
+	type tag struct {
+		Key    string  `json:"key"`
+		Values []value `json:"values"`
+	}
+	body := struct {
+		Tags []tag `json:"tags"`
+	}{make([]tag, 0, len(keys))}
+	for _, k := range keys {
+		t := tag{Key: k.Key}
+		for _, v := range k.Values {
+			t.Values = append(t.Values, value{v.Value, v.Series})
+		}
+		body.Tags = append(body.Tags, t)
+	}
+	writeJSON(ctx, body)
+}
+
+func (s *Server) status(ctx *fasthttp.RequestCtx) { writeJSON(ctx, s.o.Status()) }
+
+func (s *Server) selfMetrics(ctx *fasthttp.RequestCtx) {
+	ctx.SetContentType("text/plain; version=0.0.4; charset=utf-8")
+	ctx.SetBody(s.o.Metrics(nil))
+}
+
+func (s *Server) healthy(ctx *fasthttp.RequestCtx) {
+	ctx.SetContentType("text/plain; charset=utf-8")
+	ctx.SetBodyString("cairn is running\n")
+}
+
+func (s *Server) readiness(ctx *fasthttp.RequestCtx) {
+	ctx.SetContentType("text/plain; charset=utf-8")
+	if !s.ready.Load() {
+		ctx.SetStatusCode(fasthttp.StatusServiceUnavailable)
+		ctx.SetBodyString("cairn is starting or stopping\n")
+		return
+	}
+	ctx.SetBodyString("cairn is ready\n")
+}

@@ -1,0 +1,109 @@
+package web
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"strconv"
+
+	"cairn/query"
+)
+
+// appendResult writes a query's answer as JSON. It is written by hand because
+// most of it is numbers, of which NaN stands for null.
+func appendResult(b []byte, r *query.Result) []byte {
+	b = append(b, `{"metric":`...)
+	b = appendString(b, r.Metric)
+	b = append(b, `,"kind":`...)
+	b = appendString(b, r.Kind.String())
+	b = append(b, `,"fn":`...)
+	b = appendString(b, string(r.Fn))
+	for _, f := range []struct {
+		name string
+		v    int64
+	}{{"from", int64(r.From)}, {"to", int64(r.To)}, {"step", r.Step}} {
+		b = append(b, `,"`+f.name+`":`...)
+		b = strconv.AppendInt(b, f.v, 10)
+	}
+	b = append(b, `,"tier":`...)
+	b = appendString(b, r.Tier.String())
+	b = append(b, `,"sealed_until":`...)
+	b = strconv.AppendInt(b, int64(r.SealedUntil), 10)
+	b = append(b, `,"times":[`...)
+	for t := int64(r.From); t < int64(r.To); t += r.Step {
+		b = strconv.AppendInt(comma(b), t, 10)
+	}
+	b = append(b, `],"series":[`...)
+	for i := range r.Series {
+		b = appendSeries(comma(b), &r.Series[i])
+	}
+	b = append(b, `],"total":`...)
+	b = appendNumber(b, r.Total)
+	b = append(b, `,"series_matched":`...)
+	b = strconv.AppendInt(b, int64(r.SeriesMatched), 10)
+	b = append(b, `,"truncated":`...)
+	b = strconv.AppendBool(b, r.Truncated)
+	b = append(b, `,"warnings":[`...)
+	for _, w := range r.Warnings {
+		b = appendString(comma(b), w)
+	}
+	return append(b, "]}\n"...)
+}
+
+func appendSeries(b []byte, s *query.Series) []byte {
+	b = append(b, `{"tags":{`...)
+	for _, t := range s.Tags {
+		b = append(appendString(comma(b), t.Key), ':')
+		if len(t.Values) == 1 {
+			b = appendString(b, t.Values[0])
+			continue
+		}
+		b = append(b, '[')
+		for _, v := range t.Values {
+			b = appendString(comma(b), v)
+		}
+		b = append(b, ']')
+	}
+	b = append(b, `},"values":[`...)
+	for _, v := range s.Values {
+		b = appendNumber(comma(b), v)
+	}
+	b = append(b, `],"total":`...)
+	b = appendNumber(b, s.Total)
+	b = append(b, `,"min":`...)
+	b = appendNumber(b, s.Min)
+	b = append(b, `,"max":`...)
+	b = appendNumber(b, s.Max)
+	b = append(b, `,"last":`...)
+	return append(appendNumber(b, s.Last), '}')
+}
+
+// comma separates an element from the one before it, if there is one.
+func comma(b []byte) []byte {
+	switch b[len(b)-1] {
+	case '[', '{':
+		return b
+	}
+	return append(b, ',')
+}
+
+// appendNumber writes v with as few digits as tell it from its neighbours; NaN is
+// null. Whole numbers are written without an exponent as long as every one of
+// them is a float64.
+func appendNumber(b []byte, v float64) []byte {
+	switch {
+	case math.IsNaN(v):
+		return append(b, "null"...)
+	case v == math.Trunc(v) && math.Abs(v) <= 1<<53:
+		return strconv.AppendInt(b, int64(v), 10)
+	}
+	return strconv.AppendFloat(b, v, 'g', -1, 64)
+}
+
+func appendString(b []byte, s string) []byte {
+	q, err := json.Marshal(s)
+	if err != nil {
+		panic(fmt.Sprintf("BUG: a string that is not JSON: %v", err))
+	}
+	return append(b, q...)
+}

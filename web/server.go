@@ -1,0 +1,210 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"cairn/internal/clock"
+	"cairn/query"
+)
+
+// Options connects a Server to what it serves.
+type Options struct {
+	Executor *query.Executor
+	Clock    clock.Clock
+	Log      *slog.Logger
+	Status   func() Status              // for GET /api/status
+	Metrics  func(append []byte) []byte // for GET /metrics, in Prometheus' text format
+}
+
+// Limits on connections, each so that a slow or hostile client costs little.
+const (
+	maxConns      = 4096             // descriptors: well below the usual limit a process
+	maxConnsPerIP = 1024             // one client cannot take them all
+	headerBytes   = 16 << 10         // a request line with 32 filters fits
+	bodyBytes     = 64 << 10         // nothing here takes a body
+	readTime      = 10 * time.Second // for a whole request
+	writeTime     = 30 * time.Second // for a whole answer
+	idleTime      = 60 * time.Second // between requests on one connection
+	queryTime     = 10 * time.Second // for one query
+	// queriesAtOnce leaves processor time to the readers; others wait.
+	queriesAtOnce = 8
+)
+
+// Server is the HTTP server.
+type Server struct {
+	o        Options
+	http     *fasthttp.Server
+	listener net.Listener
+	assets   map[string]*asset
+	routes   map[string]route
+	gate     chan struct{} // holds one token a running query
+	ready    atomic.Bool
+	started  bool
+	done     chan struct{}
+}
+
+// Listen binds address. Serve starts to answer.
+func Listen(address string, o Options) (*Server, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return nil, fmt.Errorf("HTTP %s is in use by another process; stop it, or choose another address with --http", address)
+		}
+		return nil, fmt.Errorf("listen on HTTP %s: %w", address, err)
+	}
+	s := &Server{o: o, listener: l, gate: make(chan struct{}, queriesAtOnce), done: make(chan struct{})}
+	if s.assets, err = loadAssets(); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	s.routes = s.table()
+	s.http = &fasthttp.Server{
+		Handler:                      s.handle,
+		ErrorHandler:                 s.malformed,
+		Name:                         "cairn",
+		Concurrency:                  maxConns,
+		MaxConnsPerIP:                maxConnsPerIP,
+		ReadBufferSize:               headerBytes,
+		MaxRequestBodySize:           bodyBytes,
+		ReadTimeout:                  readTime,
+		WriteTimeout:                 writeTime,
+		IdleTimeout:                  idleTime,
+		CloseOnShutdown:              true,
+		NoDefaultServerHeader:        true,
+		DisablePreParseMultipartForm: true,
+		Logger:                       quiet{o.Log},
+	}
+	return s, nil
+}
+
+// quiet passes fasthttp's complaints on at debug level: each is about one
+// client's connection, and any client can cause them.
+type quiet struct{ log *slog.Logger }
+
+func (q quiet) Printf(format string, args ...any) {
+	q.log.Debug(fmt.Sprintf(format, args...), "from", "http")
+}
+
+// Addr returns the address that is bound.
+func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// Start begins to serve. failed is called if the listener ends other than by
+// Close.
+func (s *Server) Start(failed func(error)) {
+	s.started = true
+	go func() {
+		defer close(s.done)
+		if err := s.http.Serve(s.listener); err != nil {
+			failed(fmt.Errorf("serve HTTP %s: %w", s.Addr(), err))
+		}
+	}()
+}
+
+// SetReady says what /-/ready answers.
+func (s *Server) SetReady(ready bool) { s.ready.Store(ready) }
+
+// Close stops listening and waits, as long as ctx allows, for requests under way.
+func (s *Server) Close(ctx context.Context) error {
+	s.SetReady(false)
+	if !s.started {
+		return s.listener.Close()
+	}
+	err := s.http.ShutdownWithContext(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = nil // their views stay good until they are done
+	}
+	<-s.done
+	return err
+}
+
+// route is one row of the table.
+type route struct {
+	method string
+	serve  func(*fasthttp.RequestCtx)
+}
+
+func (s *Server) table() map[string]route {
+	return map[string]route{
+		"/api/query":   {fasthttp.MethodGet, s.query},
+		"/api/metrics": {fasthttp.MethodGet, s.metrics},
+		"/api/tags":    {fasthttp.MethodGet, s.tags},
+		"/api/status":  {fasthttp.MethodGet, s.status},
+		"/metrics":     {fasthttp.MethodGet, s.selfMetrics},
+		"/-/healthy":   {fasthttp.MethodGet, s.healthy},
+		"/-/ready":     {fasthttp.MethodGet, s.readiness},
+	}
+}
+
+// csp lets the page load what this server serves, and nothing else.
+const csp = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
+	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+func (s *Server) handle(ctx *fasthttp.RequestCtx) {
+	defer s.recovered(ctx)
+	h := &ctx.Response.Header
+	h.Set("Content-Security-Policy", csp)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	path := string(ctx.Path())
+	if a := s.assets[path]; a != nil {
+		if s.allow(ctx, fasthttp.MethodGet) {
+			a.serve(ctx)
+		}
+		return
+	}
+	if r, ok := s.routes[path]; ok {
+		if s.allow(ctx, r.method) {
+			h.Set("Cache-Control", "no-store")
+			r.serve(ctx)
+		}
+		return
+	}
+	if strings.HasPrefix(path, "/api/") {
+		fail(ctx, fasthttp.StatusNotFound, fmt.Sprintf("there is no %s; the API has /api/query, /api/metrics, /api/tags and /api/status", path), "")
+		return
+	}
+	fail(ctx, fasthttp.StatusNotFound, "there is no such page; the dashboard is at /", "")
+}
+
+func (s *Server) allow(ctx *fasthttp.RequestCtx, method string) bool {
+	if string(ctx.Method()) == method || method == fasthttp.MethodGet && ctx.IsHead() {
+		return true
+	}
+	ctx.Response.Header.Set("Allow", method)
+	fail(ctx, fasthttp.StatusMethodNotAllowed, fmt.Sprintf("%s takes %s only", ctx.Path(), method), "")
+	return false
+}
+
+// recovered keeps a bug in one handler from ending the process and what it
+// counts; the caller gets no details.
+func (s *Server) recovered(ctx *fasthttp.RequestCtx) {
+	if r := recover(); r != nil {
+		s.o.Log.Error("BUG: a request made its handler panic", "path", string(ctx.Path()), "query", string(ctx.QueryArgs().QueryString()), "panic", fmt.Sprint(r))
+		fail(ctx, fasthttp.StatusInternalServerError, "this request hit a bug in cairn, which its log describes; counting goes on", "")
+	}
+}
+
+func (s *Server) malformed(ctx *fasthttp.RequestCtx, err error) {
+	s.o.Log.Debug("malformed HTTP request", "error", err)
+	code, sentence := fasthttp.StatusBadRequest, "the HTTP request is malformed"
+	var small *fasthttp.ErrSmallBuffer
+	var netErr net.Error
+	switch {
+	case errors.As(err, &small):
+		code, sentence = fasthttp.StatusRequestHeaderFieldsTooLarge, fmt.Sprintf("the request line and headers are larger than %d bytes", headerBytes)
+	case errors.Is(err, fasthttp.ErrBodyTooLarge):
+		code, sentence = fasthttp.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes", bodyBytes)
+	case errors.As(err, &netErr) && netErr.Timeout():
+		code, sentence = fasthttp.StatusRequestTimeout, fmt.Sprintf("the request took longer than %s to arrive", readTime)
+	}
+	fail(ctx, code, sentence, "")
+}

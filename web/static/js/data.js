@@ -1,0 +1,167 @@
+/**
+ * What the server said, as signals, and the loops that keep it fresh: one for the query, one for the
+ * lists of metrics and tags. Neither has two requests in flight, and both rest while the tab is hidden.
+ */
+import { ApiError, Unreachable, connection, getMetrics, getQuery, getStatus, getTags } from './api.js';
+import { batch, computed, effect, signal, untracked } from './lib.js';
+import { live, query, update, view } from './state.js';
+
+/** @typedef {import('./types.js').Status} Status */
+/** @typedef {import('./types.js').Metric} Metric */
+/** @typedef {import('./types.js').Tag} Tag */
+/** @typedef {import('./types.js').Result} Result */
+
+const SECOND = 1000;
+/** Lists change slowly; this is also the heartbeat that notices a lost server while no query runs. */
+const LISTS_EVERY = 10 * SECOND;
+/** Beyond a day a pixel is minutes wide, and a second changes nothing that could be seen. */
+const LONG_WINDOW = 86400;
+
+/** @type {import('../vendor/signals-core.js').Signal<Status | null>} */
+export const status = signal(/** @type {Status | null} */ (null));
+/** null until the first answer. @type {import('../vendor/signals-core.js').Signal<Metric[] | null>} */
+export const metrics = signal(/** @type {Metric[] | null} */ (null));
+/** @type {import('../vendor/signals-core.js').Signal<{metric: string, tags: Tag[]}>} */
+export const tags = signal({ metric: '', tags: /** @type {Tag[]} */ ([]) });
+/** The last good answer; stays until a newer one is there. */
+export const result = signal(/** @type {Result | null} */ (null));
+/** The last refusal of the current query, or null. */
+export const refusal = signal(/** @type {ApiError | null} */ (null));
+/** The view changed and its answer is not there yet. */
+export const pending = signal(false);
+
+/** The server has never seen an event. */
+export const isEmpty = computed(() => metrics.value !== null && metrics.value.length === 0);
+
+const visible = signal(document.visibilityState !== 'hidden');
+document.addEventListener('visibilitychange', () => {
+  visible.value = document.visibilityState !== 'hidden';
+});
+
+/** Seconds since a moment on the server's clock. @param {number} unix */
+export const since = (unix) => Math.max(0, Date.now() / 1000 + skew - unix);
+let skew = 0;
+
+/** The delay until the query runs again, or -1 for never. */
+function pause() {
+  if (connection.peek().state === 'lost') return SECOND;
+  const refused = refusal.peek();
+  // The server's own trouble passes; a fault in the request stays until the request changes.
+  if (refused !== null) return refused.status >= 500 ? SECOND : LISTS_EVERY;
+  const r = result.peek();
+  const fixed = !live.peek() && r !== null && r.sealed_until >= r.to;
+  if (fixed) return -1;
+  return r !== null && r.to - r.from > LONG_WINDOW ? LISTS_EVERY : SECOND;
+}
+
+/**
+ * Runs the query until the returned function is called.
+ * @param {string} text
+ */
+function follow(text) {
+  const abort = new AbortController();
+  /** @type {number | undefined} */
+  let timer;
+  const run = async () => {
+    const began = performance.now();
+    try {
+      const answer = await getQuery(text, abort.signal);
+      if (abort.signal.aborted) return;
+      batch(() => {
+        result.value = answer;
+        refusal.value = null;
+        pending.value = false;
+      });
+    } catch (error) {
+      if (abort.signal.aborted) return;
+      if (error instanceof ApiError) refusal.value = error;
+      else if (!(error instanceof Unreachable)) throw error;
+    }
+    const delay = pause();
+    if (delay >= 0) timer = setTimeout(run, Math.max(0, delay - (performance.now() - began)));
+  };
+  run();
+  return () => {
+    abort.abort();
+    clearTimeout(timer);
+  };
+}
+
+/** Reads the tags of the current metric anew. */
+export async function refreshTags() {
+  const metric = view.peek().m;
+  if (metric === '') return;
+  try {
+    const list = await getTags(metric);
+    if (view.peek().m === metric) tags.value = { metric, tags: list };
+  } catch (error) {
+    if (!(error instanceof ApiError || error instanceof Unreachable)) throw error;
+  }
+}
+
+/** Reads the list of metrics anew, and chooses one if the link named none. */
+export async function refreshMetrics() {
+  try {
+    const list = await getMetrics();
+    metrics.value = list;
+    if (view.peek().m === '' && list.length > 0) {
+      const latest = list.reduce((a, b) => (b.last_seen > a.last_seen ? b : a));
+      update({ m: latest.metric }, { replace: true });
+    }
+  } catch (error) {
+    if (!(error instanceof ApiError || error instanceof Unreachable)) throw error;
+  }
+}
+
+async function refreshStatus() {
+  try {
+    const s = await getStatus();
+    skew = s.now - Date.now() / 1000;
+    status.value = s;
+  } catch (error) {
+    if (!(error instanceof ApiError || error instanceof Unreachable)) throw error;
+  }
+}
+
+function followLists() {
+  /** @type {number | undefined} */
+  let timer;
+  let stopped = false;
+  let statusRead = -Infinity;
+  const run = async () => {
+    const due = performance.now() - statusRead >= LISTS_EVERY || status.peek() === null;
+    await Promise.all([refreshMetrics(), due ? refreshStatus() : null]);
+    if (due) statusRead = performance.now();
+    await refreshTags();
+    if (stopped) return;
+    const hurry = connection.peek().state === 'lost' || metrics.peek() === null || isEmpty.peek();
+    timer = setTimeout(run, hurry ? SECOND : LISTS_EVERY);
+  };
+  run();
+  return () => {
+    stopped = true;
+    clearTimeout(timer);
+  };
+}
+
+/** Starts the loops. Called once. */
+export function start() {
+  let asked = '';
+  effect(() => {
+    const text = query.value;
+    if (text !== asked) {
+      asked = text;
+      batch(() => {
+        pending.value = text !== '';
+        refusal.value = null;
+      });
+    }
+    const on = visible.value && text !== '' && !isEmpty.value;
+    return on ? untracked(() => follow(text)) : undefined;
+  });
+  effect(() => (visible.value ? untracked(followLists) : undefined));
+  const metric = computed(() => view.value.m);
+  effect(() => {
+    if (metric.value !== '') untracked(refreshTags);
+  });
+}

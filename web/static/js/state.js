@@ -1,0 +1,138 @@
+/**
+ * What the page shows, as one value that lives in the URL's query string: a copied link reproduces
+ * the view, and the browser's back button undoes.
+ */
+import { computed, signal } from './lib.js';
+
+/**
+ * @typedef {object} View
+ * @property {string} m  metric
+ * @property {string[]} f  filters, in the API's syntax
+ * @property {string[]} by  tag keys to group by
+ * @property {string} fn  count or rate
+ * @property {string} step  auto or a duration
+ * @property {string} range  a relative range such as 1h, or '' when from and to hold
+ * @property {string} from
+ * @property {string} to
+ * @property {string} type  bars, stacked or lines
+ * @property {string} sort  legend column, '-' first for descending
+ * @property {string[]} show  keys of the only series to draw; empty: all
+ * @property {string[]} hide  keys of series not to draw
+ * @property {string} back  the last relative range, to which a double-click on the chart returns; not in the URL
+ */
+
+const DEFAULT_RANGE = '1h';
+export const TYPES = ['bars', 'stacked', 'lines'];
+
+/**
+ * @param {string} search
+ * @param {string} back
+ * @returns {View}
+ */
+export function parse(search, back) {
+  const q = new URLSearchParams(search);
+  const from = q.get('from') ?? '';
+  const range = from === '' ? (q.get('range') ?? DEFAULT_RANGE) : '';
+  const type = q.get('type') ?? '';
+  return {
+    m: q.get('m') ?? '',
+    f: q.getAll('f'),
+    by: q.getAll('by'),
+    fn: q.get('fn') || 'count',
+    step: q.get('step') || 'auto',
+    range,
+    from,
+    to: from === '' ? '' : q.get('to') || 'now',
+    type: TYPES.includes(type) ? type : 'bars',
+    sort: q.get('sort') || '-total',
+    show: q.getAll('show'),
+    hide: q.getAll('hide'),
+    back: range || back || DEFAULT_RANGE,
+  };
+}
+
+/**
+ * encodeURIComponent without the escapes that a query string does not need, so that links stay readable.
+ * @param {string} text
+ */
+const encode = (text) => encodeURIComponent(text).replace(/%3A/g, ':').replace(/%2F/g, '/').replace(/%2C/g, ',');
+
+/**
+ * The query string of a view. Settings are written even when they are the default, so that an old link
+ * keeps its meaning if a default changes.
+ * @param {View} v
+ */
+export function format(v) {
+  /** @type {[string, string][]} */
+  const pairs = [];
+  if (v.m !== '') pairs.push(['m', v.m]);
+  for (const f of v.f) pairs.push(['f', f]);
+  for (const by of v.by) pairs.push(['by', by]);
+  pairs.push(['fn', v.fn], ['step', v.step]);
+  if (v.range !== '') pairs.push(['range', v.range]);
+  else pairs.push(['from', v.from], ['to', v.to]);
+  pairs.push(['type', v.type]);
+  if (v.sort !== '-total') pairs.push(['sort', v.sort]);
+  for (const key of v.show) pairs.push(['show', key]);
+  for (const key of v.hide) pairs.push(['hide', key]);
+  return `?${pairs.map(([k, value]) => `${k}=${encode(value)}`).join('&')}`;
+}
+
+export const view = signal(parse(location.search, history.state?.back ?? ''));
+
+/** The query string of GET /api/query for the current view; '' without a metric. */
+export const query = computed(() => {
+  const v = view.value;
+  if (v.m === '') return '';
+  const pairs = [['metric', v.m]];
+  for (const f of v.f) pairs.push(['filter', f]);
+  for (const by of v.by) pairs.push(['by', by]);
+  if (v.range !== '') pairs.push(['from', `-${v.range}`], ['to', 'now']);
+  else pairs.push(['from', v.from], ['to', v.to]);
+  pairs.push(['step', v.step], ['fn', v.fn]);
+  return pairs.map(([k, value]) => `${k}=${encodeURIComponent(value)}`).join('&');
+});
+
+/** Whether the window moves with the clock. */
+export const live = computed(() => view.value.range !== '' || /^(now|-)/.test(view.value.to));
+
+/**
+ * Changes the view. What a person does becomes a step of the browser's history; what the page decides
+ * by itself replaces the current one.
+ * @param {Partial<View>} patch
+ * @param {{replace?: boolean}} [how]
+ */
+export function update(patch, { replace = false } = {}) {
+  const old = view.peek();
+  const next = { ...old, ...patch };
+  const regrouped = patch.by !== undefined || (patch.m !== undefined && patch.m !== old.m);
+  if (regrouped && patch.show === undefined) next.show = next.hide = [];
+  if (next.range !== '') next.back = next.range;
+  const url = format(next);
+  if (url === format(old) && location.search === url) return;
+  view.value = next;
+  history[replace ? 'replaceState' : 'pushState']({ back: next.back }, '', url);
+}
+
+/** Chooses a metric; filters and groups of another metric rarely fit, so they go. @param {string} m */
+export function chooseMetric(m) {
+  if (m !== view.peek().m) update({ m, f: [], by: [] });
+}
+
+/** @param {string} range */
+export const chooseRange = (range) => update({ range, from: '', to: '' });
+
+/**
+ * @param {number} from  Unix seconds
+ * @param {number} to  Unix seconds, not included
+ */
+export const chooseWindow = (from, to) => update({ range: '', from: String(from), to: String(to) });
+
+/** Returns from a zoomed or absolute window to the relative range before it. */
+export function resetWindow() {
+  if (view.peek().range === '') chooseRange(view.peek().back);
+}
+
+window.addEventListener('popstate', (event) => {
+  view.value = parse(location.search, event.state?.back ?? view.peek().back);
+});
