@@ -1,0 +1,147 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
+	"github.com/spf13/cobra"
+
+	"cairn/internal/app"
+	"cairn/internal/clock"
+	"cairn/internal/config"
+)
+
+func newServe() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Receive, store and serve counts until a signal ends it",
+		Long: `Receive, store and serve counts until SIGINT or SIGTERM, which drain the
+sockets, flush everything and exit.
+
+Each flag can also be given as an environment variable (--max-series as
+CAIRN_MAX_SERIES) or in the YAML file that --config names (max-series: 100000).
+The command line goes before the environment, and that before the file.`,
+		Example: `  cairn serve
+  cairn serve --udp 0.0.0.0:8125 --data-dir /var/lib/cairn
+  CAIRN_HTTP=127.0.0.1:9000 cairn serve --config /etc/cairn.yaml`,
+		Args: cobra.NoArgs,
+	}
+	loader := config.NewLoader(c.Flags())
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		conf, err := loader.Load(os.LookupEnv)
+		if err != nil {
+			return usageError{err}
+		}
+		return serve(c.Context(), conf, c.OutOrStdout(), c.ErrOrStderr(), nil)
+	}
+	return c
+}
+
+// serve runs the server until a signal or a failure. during runs beside it, if
+// it is not nil, until its context ends.
+func serve(ctx context.Context, c config.Config, stdout, stderr io.Writer, during func(context.Context, *app.App) error) error {
+	log := newLog(c, stderr)
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	limitMemory(log)
+	a, err := app.Open(c, app.Env{
+		Clock: clock.NewSystem(), Log: log, Seed: rand.Uint64(),
+		Fatal: func(sentence string) {
+			fmt.Fprintf(stderr, "cairn: %s\n", sentence)
+			os.Exit(1)
+		},
+	})
+	if err != nil {
+		return err
+	}
+	a.Start()
+	greet(stdout, a)
+
+	work, cancel := context.WithCancel(ctx)
+	worked := make(chan error, 1)
+	go func() {
+		if during == nil {
+			worked <- nil
+			return
+		}
+		worked <- during(work, a)
+	}()
+	var failure error
+	select {
+	case <-ctx.Done():
+		stop() // a second signal ends the process at once
+		fmt.Fprintln(stdout, "Stopping: draining the sockets and flushing.")
+	case failure = <-a.Failed():
+	}
+	cancel()
+	failure = errors.Join(failure, <-worked)
+	if err := errors.Join(failure, a.Close()); err != nil {
+		return err
+	}
+	fmt.Fprintln(stdout, "Stopped; everything received is stored.")
+	return nil
+}
+
+// limitMemory sets Go's memory limit below that of the container, if there is
+// one, so that the collector works harder before the kernel kills.
+func limitMemory(log *slog.Logger) {
+	_, err := memlimit.Set(memlimit.WithRatio(0.9), memlimit.WithLogger(slog.New(slog.DiscardHandler)))
+	if err != nil {
+		log.Debug("no memory limit was found", "reason", err)
+	}
+}
+
+func newLog(c config.Config, w io.Writer) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
+		panic("BUG: a log level that config let pass: " + c.LogLevel)
+	}
+	o := &slog.HandlerOptions{Level: level}
+	if c.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// greet tells a newcomer what to do next, in one write.
+func greet(w io.Writer, a *app.App) {
+	host, port, err := net.SplitHostPort(a.UDPAddr())
+	if err != nil {
+		panic("BUG: a bound address without a port: " + a.UDPAddr())
+	}
+	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "Cairn %s\n", app.Version)
+	fmt.Fprintf(&b, "  dashboard     http://%s\n", dialable(a.HTTPAddr()))
+	fmt.Fprintf(&b, "  StatsD (UDP)  %s\n", a.UDPAddr())
+	fmt.Fprintf(&b, "  send a count  printf 'signups:1|c|#env:prod' > /dev/udp/%s/%s\n", host, port)
+	_, _ = w.Write(b.Bytes()) // nobody has to listen
+}
+
+// dialable replaces an unspecified address by the loopback one.
+func dialable(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	if ip := net.ParseIP(strings.TrimSuffix(host, "%")); ip == nil || ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
+}

@@ -1,0 +1,196 @@
+// Package config holds the settings of the server and is the only reader of
+// flags, environment and configuration file.
+//
+// A setting's value is that of the first of these that names it: the command
+// line (--max-series), the environment (CAIRN_MAX_SERIES), the YAML file that
+// --config names (max-series), the default. All problems are reported at once.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"go.yaml.in/yaml/v4"
+
+	"cairn/internal/metric"
+)
+
+// Config is all settings, checked.
+type Config struct {
+	UDP                string
+	HTTP               string
+	DataDir            string
+	Grace              time.Duration
+	FlushInterval      time.Duration
+	Readers            int
+	UDPBuffer          int
+	MaxSeries          int
+	MaxSeriesPerMetric int
+	Cache              int
+	LogLevel           string
+	LogFormat          string
+}
+
+// Loader collects settings from where they may stand. Its flags belong to one
+// command.
+type Loader struct {
+	flags  *pflag.FlagSet
+	file   string
+	values Config
+}
+
+// defaultReaders suits hosts with one to a few busy senders; a reader more than
+// there are cores only costs memory.
+const defaultReaders = 2
+
+// NewLoader registers all settings on flags.
+func NewLoader(flags *pflag.FlagSet) *Loader {
+	l := &Loader{flags: flags}
+	c := &l.values
+	flags.StringVar(&l.file, "config", "", "YAML `file` with the settings below, by their names without the dashes")
+	flags.StringVar(&c.UDP, "udp", "127.0.0.1:8125", "`address` to receive StatsD datagrams on")
+	flags.StringVar(&c.HTTP, "http", "127.0.0.1:8127", "`address` of the dashboard and the API")
+	flags.StringVar(&c.DataDir, "data-dir", "./data", "`directory` of the store; made if it is not there")
+	flags.DurationVar(&c.Grace, "grace", 10*time.Second, "how long after its end a bucket stays open for late events")
+	flags.DurationVar(&c.FlushInterval, "flush-interval", 10*time.Second, "time between flushes to the store, aligned to the clock")
+	flags.IntVar(&c.Readers, "readers", defaultReaders, "sockets, each with a reader, that share the UDP port (Linux)")
+	flags.Var(newSize(&c.UDPBuffer, 16<<20), "udp-buffer", "receive buffer to ask the kernel for, a socket")
+	flags.IntVar(&c.MaxSeries, "max-series", metric.DefaultMaxSeries, "series in memory; beyond it new tagsets fold into __overflow__:true")
+	flags.IntVar(&c.MaxSeriesPerMetric, "max-series-per-metric", metric.DefaultMaxSeriesPerMetric, "the same for one metric")
+	flags.Var(newSize(&c.Cache, 64<<20), "cache", "memory for blocks read from the store")
+	flags.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
+	flags.StringVar(&c.LogFormat, "log-format", "text", "text or json")
+	return l
+}
+
+// Load returns the settings after flags were parsed. getenv is os.LookupEnv, or
+// a test's.
+func (l *Loader) Load(getenv func(string) (string, bool)) (Config, error) {
+	var problems []error
+	if v, ok := getenv("CAIRN_CONFIG"); ok && !l.flags.Changed("config") {
+		l.file = v
+	}
+	file, err := l.readFile()
+	if err != nil {
+		problems = append(problems, err)
+	}
+	for _, name := range l.names() {
+		if l.flags.Changed(name) {
+			continue
+		}
+		value, from := file[name], fmt.Sprintf("%s: %s", l.file, name)
+		_, set := file[name]
+		if v, ok := getenv(EnvName(name)); ok {
+			value, from, set = v, EnvName(name), true
+		}
+		if !set {
+			continue
+		}
+		if err := l.flags.Lookup(name).Value.Set(value); err != nil {
+			problems = append(problems, fmt.Errorf("%s: %q: %w", from, value, plain(err)))
+		}
+	}
+	problems = append(problems, l.values.check()...)
+	return l.values, errors.Join(problems...)
+}
+
+// plain turns strconv's errors into what a user can act on.
+func plain(err error) error {
+	var n *strconv.NumError
+	if errors.As(err, &n) {
+		return errors.New("not a whole number in range")
+	}
+	return err
+}
+
+// EnvName returns the environment variable of a setting.
+func EnvName(setting string) string {
+	return "CAIRN_" + strings.ToUpper(strings.ReplaceAll(setting, "-", "_"))
+}
+
+func (l *Loader) names() []string {
+	var out []string
+	l.flags.VisitAll(func(f *pflag.Flag) {
+		if f.Name != "config" && f.Name != "help" {
+			out = append(out, f.Name)
+		}
+	})
+	return out
+}
+
+func (l *Loader) readFile() (map[string]string, error) {
+	if l.file == "" {
+		return nil, nil
+	}
+	b, err := os.ReadFile(l.file)
+	if err != nil {
+		return nil, fmt.Errorf("configuration file: %w", err)
+	}
+	var raw map[string]yaml.Node
+	if err := yaml.Unmarshal(b, &raw); err != nil {
+		return nil, fmt.Errorf("configuration file %s: %w", l.file, err)
+	}
+	names := l.names()
+	out := make(map[string]string)
+	var problems []error
+	for key, node := range raw {
+		switch {
+		case !slices.Contains(names, key):
+			problems = append(problems, fmt.Errorf("%s:%d: there is no setting %q; there are %s", l.file, node.Line, key, strings.Join(names, ", ")))
+		case node.Kind != yaml.ScalarNode:
+			problems = append(problems, fmt.Errorf("%s:%d: %s must be one value", l.file, node.Line, key))
+		default:
+			out[key] = node.Value
+		}
+	}
+	return out, errors.Join(problems...)
+}
+
+func (c *Config) check() (problems []error) {
+	bad := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
+	for name, address := range map[string]string{"udp": c.UDP, "http": c.HTTP} {
+		if _, port, err := net.SplitHostPort(address); err != nil {
+			bad("%s: %q is not host:port, such as 127.0.0.1:8125", name, address)
+		} else if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+			bad("%s: port %q is not a number from 0 to 65535", name, port)
+		}
+	}
+	if c.DataDir == "" {
+		bad("data-dir: must not be empty")
+	}
+	if c.Grace < time.Second || c.Grace > time.Hour {
+		bad("grace: %s is not between 1s and 1h", c.Grace)
+	}
+	if c.FlushInterval < time.Second || c.FlushInterval > time.Hour || c.FlushInterval%time.Second != 0 {
+		bad("flush-interval: %s is not whole seconds between 1s and 1h", c.FlushInterval)
+	}
+	if c.Readers < 1 || c.Readers > 64 {
+		bad("readers: %d is not between 1 and 64", c.Readers)
+	}
+	if c.UDPBuffer < 4096 || c.UDPBuffer > 1<<30 {
+		bad("udp-buffer: %d bytes are not between 4KiB and 1GiB", c.UDPBuffer)
+	}
+	if c.MaxSeries < 1 || c.MaxSeries > 100_000_000 {
+		bad("max-series: %d is not between 1 and 100000000", c.MaxSeries)
+	}
+	if c.MaxSeriesPerMetric < 1 || c.MaxSeriesPerMetric > c.MaxSeries {
+		bad("max-series-per-metric: %d is not between 1 and max-series (%d)", c.MaxSeriesPerMetric, c.MaxSeries)
+	}
+	if c.Cache < 1<<20 {
+		bad("cache: %d bytes are less than 1MiB", c.Cache)
+	}
+	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.LogLevel) {
+		bad("log-level: %q is not debug, info, warn or error", c.LogLevel)
+	}
+	if !slices.Contains([]string{"text", "json"}, c.LogFormat) {
+		bad("log-format: %q is not text or json", c.LogFormat)
+	}
+	return problems
+}

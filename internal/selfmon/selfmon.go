@@ -1,0 +1,98 @@
+// Package selfmon writes Cairn's figures about itself in Prometheus' text format.
+//
+// In come functions that read the figures of the moment; out goes the body of
+// GET /metrics. It keeps nothing between two calls: every figure is owned by the
+// stage that counts it. docs/metrics.md lists the names.
+package selfmon
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"runtime"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"cairn/agg"
+	"cairn/ingest"
+	"cairn/internal/flush"
+	"cairn/internal/ledger"
+	"cairn/internal/metric"
+	"cairn/tsdb"
+)
+
+// Sources are the stages that are asked.
+type Sources struct {
+	Version  string
+	Uptime   func() time.Duration
+	UDP      *ingest.UDP
+	Registry *agg.Registry
+	Pump     *flush.Pump
+	Store    *tsdb.Store
+	Ledger   func() ledger.Account
+}
+
+// Append appends the text to dst.
+func (s Sources) Append(dst []byte) []byte {
+	w := bytes.NewBuffer(dst)
+	gauge(w, "cairn_build_info", fmt.Sprintf("version=%q,go=%q", s.Version, runtime.Version()), 1)
+	gaugeFloat(w, "cairn_uptime_seconds", s.Uptime().Seconds())
+	s.ingest(w)
+	s.ledger(w)
+	s.storage(w)
+	metrics.WriteProcessMetrics(w)
+	return w.Bytes()
+}
+
+func (s Sources) ingest(w io.Writer) {
+	c, _ := s.UDP.Counts()
+	counter(w, "cairn_udp_packets_total", "", c.Packets)
+	counter(w, "cairn_udp_bytes_total", "", c.Bytes)
+	for i, so := range s.UDP.Sockets() {
+		label := fmt.Sprintf("socket=\"%d\"", i)
+		counter(w, "cairn_udp_kernel_drops_total", label, so.Drops)
+		gauge(w, "cairn_udp_receive_buffer_bytes", label, uint64(so.Buffer))
+	}
+}
+
+func (s Sources) ledger(w io.Writer) {
+	a := s.Ledger()
+	counter(w, "cairn_events_received_total", "", a.Received)
+	counter(w, "cairn_events_accepted_total", "", a.Accepted)
+	for r := metric.OK + 1; r < metric.NumReasons; r++ {
+		counter(w, "cairn_events_rejected_total", fmt.Sprintf("reason=%q", r), a.Rejected[r])
+	}
+	gauge(w, "cairn_events_open", "", a.Open)
+	counter(w, "cairn_events_stored_total", "", a.Stored)
+	metrics.WriteGaugeFloat64(w, "cairn_ledger_imbalance", float64(a.Imbalance()))
+	gauge(w, "cairn_series", "", uint64(s.Registry.Len()))
+	gauge(w, "cairn_overflowed_metrics", "", uint64(len(s.Registry.Overflowed())))
+}
+
+func (s Sources) storage(w io.Writer) {
+	p := s.Pump.Stats()
+	counter(w, "cairn_flushes_total", "", p.Flushes)
+	counter(w, "cairn_flush_errors_total", "", p.Failed)
+	gaugeFloat(w, "cairn_flush_last_seconds", p.Last.Seconds())
+	gaugeFloat(w, "cairn_flush_longest_seconds", p.Longest.Seconds())
+	gauge(w, "cairn_flush_last_series", "", p.Series)
+	gauge(w, "cairn_store_bytes", "", s.Store.DiskBytes())
+}
+
+func named(name, labels string) string {
+	if labels == "" {
+		return name
+	}
+	return name + "{" + labels + "}"
+}
+
+func counter(w io.Writer, name, labels string, v uint64) {
+	metrics.WriteCounterUint64(w, named(name, labels), v)
+}
+
+func gauge(w io.Writer, name, labels string, v uint64) {
+	metrics.WriteGaugeUint64(w, named(name, labels), v)
+}
+
+func gaugeFloat(w io.Writer, name string, v float64) { metrics.WriteGaugeFloat64(w, name, v) }
