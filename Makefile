@@ -1,0 +1,50 @@
+# Bare `make` prints the targets.
+.DEFAULT_GOAL := help
+
+BIN := bin/cairn
+# The race detector needs a C compiler; without one the tests run without it.
+RACE := $(shell command -v $$(go env CC) >/dev/null 2>&1 && echo -race)
+FUZZTIME ?= 1m
+
+.PHONY: help build run demo test test-clients lint fuzz bench screenshots clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/cairn, a static binary
+	@CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(BIN) .
+
+run: build ## build and start it: UDP 127.0.0.1:8125, http://127.0.0.1:8127, data in ./data
+	@exec $(BIN) serve
+
+demo: build ## the same with the made-up traffic of a small shop, in a data dir of its own
+	@exec $(BIN) demo
+
+lint: ## gofmt, go vet and staticcheck
+	@bad=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$bad" ] || { echo "gofmt these: $$bad"; exit 1; }
+	go vet ./...
+	go vet -tags clients ./internal/e2e
+	GOOS=darwin CGO_ENABLED=0 go vet ./ingest
+	go tool staticcheck ./...
+	go tool staticcheck -tags clients ./internal/e2e
+
+test: lint ## everything: unit, race, end-to-end on the built binary, browser
+	@[ -n "$(RACE)" ] || echo '*** NO C COMPILER: the tests run WITHOUT the race detector; install gcc to have it ***'
+	CAIRN_CHROME="$$(internal/e2e/chromium.sh)" go test $(RACE) -count=1 -timeout 12m ./...
+
+test-clients: ## real clients in Python, Perl, JavaScript and C; installs them (Debian, as root)
+	internal/e2e/clients/install.sh
+	go test -count=1 -timeout 10m -tags clients -run '^TestClient' ./internal/e2e
+
+fuzz: ## fuzz the parsers and the codec, FUZZTIME (1m) each
+	go test -run '^$$' -fuzz '^FuzzLine$$' -fuzztime $(FUZZTIME) ./ingest
+	go test -run '^$$' -fuzz '^FuzzRun$$' -fuzztime $(FUZZTIME) ./tsdb
+
+bench: ## benchmarks of the hot path and of the store
+	go test -run '^$$' -bench . -benchmem -count 6 ./agg ./ingest ./tsdb
+
+screenshots: build ## take docs/screenshots anew from the demo
+	CAIRN_CHROME="$$(internal/e2e/chromium.sh)" CAIRN_SCREENSHOTS=$(CURDIR)/docs/screenshots go test -count=1 -run '^TestBrowserScreenshots$$' ./internal/e2e
+
+clean: ## remove what was built; ./data stays
+	rm -rf bin .tools
