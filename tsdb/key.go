@@ -31,16 +31,9 @@ func appendChunkKey(dst []byte, t metric.Tier, partition, metricNo, seriesNo uin
 	return binary.BigEndian.AppendUint32(dst, seriesNo)
 }
 
-// chunkBounds returns the keys around all chunks of a metric in a partition; the
-// upper one is exclusive.
-func chunkBounds(t metric.Tier, partition, metricNo uint32) (lower, upper []byte) {
-	lower = appendChunkKey(nil, t, partition, metricNo, 0)
-	upper = append(lower[:len(lower):len(lower)], 0)
-	binary.BigEndian.PutUint32(upper[9:], 0xffffffff)
-	return lower, upper
-}
-
-func seriesOfKey(key []byte) uint32 { return binary.BigEndian.Uint32(key[9:]) }
+func partitionOfKey(key []byte) uint32 { return binary.BigEndian.Uint32(key[1:]) }
+func metricOfKey(key []byte) uint32    { return binary.BigEndian.Uint32(key[5:]) }
+func seriesOfKey(key []byte) uint32    { return binary.BigEndian.Uint32(key[9:]) }
 
 func metricKey(prefix byte, metricNo uint32) []byte {
 	return binary.BigEndian.AppendUint32([]byte{prefix}, metricNo)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -32,64 +33,86 @@ func (sn *Snapshot) Scan(ctx context.Context, series []Selected, t metric.Tier, 
 	}
 	first, _ := t.Place(from)
 	last, _ := t.Place(to - 1)
-	sc := scanner{t: t, from: from, to: to, series: series, yield: yield}
-	for p := first; p <= last; p++ {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := sc.partition(ctx, sn.snap, p); err != nil {
-			return err
-		}
+	iter, err := sn.snap.NewIterWithContext(ctx, &pebble.IterOptions{
+		LowerBound: appendChunkKey(nil, t, first, 0, 0),
+		UpperBound: appendChunkKey(nil, t, last, math.MaxUint32, math.MaxUint32),
+	})
+	if err != nil {
+		return fmt.Errorf("read chunks: %w", err)
 	}
-	return nil
+	sc := scanner{iter: iter, t: t, from: from, to: to, series: series, yield: yield}
+	return errors.Join(sc.run(ctx, first, last), iter.Close())
 }
 
 type scanner struct {
+	iter     *pebble.Iterator
 	t        metric.Tier
 	from, to metric.UnixSec
 	series   []Selected
 	yield    func(int, metric.UnixSec, []uint32, []float64) error
+	key      []byte
 	slots    []uint32
 	sums     []float64
 }
 
-func (sc *scanner) partition(ctx context.Context, snap *pebble.Snapshot, partition uint32) error {
-	metricNo := sc.series[0].Ref.metric
-	lower, upper := chunkBounds(sc.t, partition, metricNo)
-	iter, err := snap.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: lower, UpperBound: upper})
-	if err != nil {
-		return fmt.Errorf("read chunks: %w", err)
+// run visits the partitions that hold chunks: where the metric has none, the
+// iterator says which partition is the next one with any, so that a long range
+// over little data costs little.
+func (sc *scanner) run(ctx context.Context, partition, last uint32) error {
+	for partition <= last {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		ok, err := sc.partition(partition)
+		if err != nil || !ok {
+			return err
+		}
+		next := partitionOfKey(sc.iter.Key())
+		if next <= partition {
+			if partition == math.MaxUint32 {
+				return nil
+			}
+			next = partition + 1
+		}
+		partition = next
 	}
-	err = sc.walk(iter, partition, metricNo)
-	return errors.Join(err, iter.Close())
+	return nil
 }
 
-// walk goes through both lists, the selected series and the chunks there are,
-// each in ascending order.
-func (sc *scanner) walk(iter *pebble.Iterator, partition, metricNo uint32) error {
-	key := appendChunkKey(nil, sc.t, partition, metricNo, sc.series[0].Ref.series)
-	ok := iter.SeekGE(key)
+// partition goes through both lists, the selected series and the chunks there
+// are, each in ascending order. ok is false at the end of the tier's range; else
+// the iterator is behind the metric's last selected chunk.
+func (sc *scanner) partition(partition uint32) (ok bool, err error) {
+	metricNo := sc.series[0].Ref.metric
+	seek := func(i int) bool {
+		sc.key = appendChunkKey(sc.key[:0], sc.t, partition, metricNo, sc.series[i].Ref.series)
+		return sc.iter.SeekGE(sc.key)
+	}
+	ok = seek(0)
 	for i := 0; ok && i < len(sc.series); {
-		want, have := sc.series[i].Ref.series, seriesOfKey(iter.Key())
+		key := sc.iter.Key()
+		if partitionOfKey(key) != partition || metricOfKey(key) != metricNo {
+			break
+		}
+		want, have := sc.series[i].Ref.series, seriesOfKey(key)
 		switch {
 		case have > want:
 			i++
 		case have < want:
-			key = appendChunkKey(key[:0], sc.t, partition, metricNo, want)
-			ok = iter.SeekGE(key)
+			ok = seek(i)
 		default:
-			v, err := iter.ValueAndErr()
+			v, err := sc.iter.ValueAndErr()
 			if err == nil {
 				err = sc.chunk(i, partition, v)
 			}
 			if err != nil {
-				return fmt.Errorf("chunk %x: %w", iter.Key(), err)
+				return false, fmt.Errorf("chunk %x: %w", key, err)
 			}
 			i++
-			ok = iter.Next()
+			ok = sc.iter.Next()
 		}
 	}
-	return iter.Error()
+	return ok, sc.iter.Error()
 }
 
 func (sc *scanner) chunk(i int, partition uint32, v []byte) error {

@@ -59,7 +59,7 @@ func Open(dir string, o Options) (*Store, error) {
 	if o.Cache == 0 {
 		o.Cache = 64 << 20
 	}
-	if err := o.FS.MkdirAll(dir, 0o700); err != nil {
+	if err := makeDir(o.FS, dir); err != nil {
 		return nil, fmt.Errorf("data dir %q: %w", dir, reason(err))
 	}
 	s := &Store{fs: o.FS, index: newIndex(), pid: o.FS.PathJoin(dir, "cairn.pid")}
@@ -71,6 +71,36 @@ func Open(dir string, o Options) (*Store, error) {
 		return nil, fmt.Errorf("data dir %q: %w", dir, err)
 	}
 	return s, nil
+}
+
+// makeDir makes dir and what is missing above it, and syncs the directories that
+// got a new entry: else a crash could lose the whole store after its first commit.
+func makeDir(fsys vfs.FS, dir string) error {
+	var changed []string
+	for d := dir; ; {
+		if _, err := fsys.Stat(d); !errors.Is(err, fs.ErrNotExist) {
+			break // it is there, or MkdirAll will say what is wrong with it
+		}
+		parent := fsys.PathDir(d)
+		changed = append(changed, parent)
+		if parent == d {
+			break
+		}
+		d = parent
+	}
+	if err := fsys.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for _, d := range changed {
+		f, err := fsys.OpenDir(d)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(f.Sync(), f.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // reason strips the system call and the path from an error of the file system:
