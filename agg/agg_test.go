@@ -8,10 +8,13 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
 	"cairn/internal/metric"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // testResolve reads "type|tag" as rest: "c", "c|a", "c@2|a" (weight 2).
 func testResolve(name, rest []byte, _ metric.UnixSec) (Resolution, metric.Reason) {

@@ -9,6 +9,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"slices"
@@ -93,8 +94,13 @@ func (l *Loader) Load(getenv func(string) (string, bool)) (Config, error) {
 		if !set {
 			continue
 		}
-		if err := l.flags.Lookup(name).Value.Set(value); err != nil {
+		flag := l.flags.Lookup(name)
+		if err := flag.Value.Set(value); err != nil {
 			problems = append(problems, fmt.Errorf("%s: %q: %w", from, value, plain(err)))
+			// What Set left behind must not be complained about as well.
+			if err := flag.Value.Set(flag.DefValue); err != nil {
+				panic(fmt.Sprintf("BUG: the default of %s is not valid: %v", name, err))
+			}
 		}
 	}
 	problems = append(problems, l.values.check()...)
@@ -140,7 +146,9 @@ func (l *Loader) readFile() (map[string]string, error) {
 	names := l.names()
 	out := make(map[string]string)
 	var problems []error
-	for key, node := range raw {
+	keys := slices.SortedFunc(maps.Keys(raw), func(a, b string) int { return raw[a].Line - raw[b].Line })
+	for _, key := range keys {
+		node := raw[key]
 		switch {
 		case !slices.Contains(names, key):
 			problems = append(problems, fmt.Errorf("%s:%d: there is no setting %q; there are %s", l.file, node.Line, key, strings.Join(names, ", ")))
@@ -155,7 +163,8 @@ func (l *Loader) readFile() (map[string]string, error) {
 
 func (c *Config) check() (problems []error) {
 	bad := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
-	for name, address := range map[string]string{"udp": c.UDP, "http": c.HTTP} {
+	for _, a := range [][2]string{{"udp", c.UDP}, {"http", c.HTTP}} {
+		name, address := a[0], a[1]
 		if _, port, err := net.SplitHostPort(address); err != nil {
 			bad("%s: %q is not host:port, such as 127.0.0.1:8125", name, address)
 		} else if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {

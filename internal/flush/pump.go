@@ -45,8 +45,12 @@ type Pump struct {
 	closed   bool
 
 	stats stats
-	stop  context.CancelFunc
-	done  chan struct{}
+
+	// commitHook, if a test sets it, can fail a flush before its commit.
+	commitHook func() error
+
+	stop context.CancelFunc
+	done chan struct{}
 }
 
 type stats struct {
@@ -151,6 +155,9 @@ func (p *Pump) commit(frozen *agg.Sealed, w metric.UnixSec) error {
 		}
 		return b.Add(p.refs[h], sums)
 	})
+	if err == nil && p.commitHook != nil {
+		err = p.commitHook()
+	}
 	if err != nil {
 		forget()
 		return errors.Join(fmt.Errorf("flush: %w", err), b.Discard())

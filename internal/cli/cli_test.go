@@ -1,0 +1,137 @@
+package cli
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"cairn/internal/clock"
+	"cairn/internal/metric"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func run(args ...string) (code int, stdout, stderr string) {
+	var out, err bytes.Buffer
+	code = Main(args, &out, &err)
+	return code, out.String(), err.String()
+}
+
+func TestExitStatus(t *testing.T) {
+	for _, c := range []struct {
+		args   string
+		code   int
+		stderr string
+	}{
+		{"", 0, ""},
+		{"--help", 0, ""},
+		{"serve --help", 0, ""},
+		{"version", 0, ""},
+		{"completion bash", 0, ""},
+		{"fly", 2, `no command "fly"`},
+		{"serve --wings", 2, "unknown flag: --wings"},
+		{"serve now", 2, "now"},
+		{"serve --grace 1ms --readers 0", 2, "readers: 0 is not between"},
+		{"demo --history 1000h", 2, "not between 0s and 168h"},
+		{"query", 2, "accepts 1 arg"},
+		{"query m --format xml", 2, `"xml" is not table, json or csv`},
+		{"query m --server nowhere", 2, "is not a URL"},
+		{"query m --server http://127.0.0.1:1", 1, "is 'cairn serve' running there?"},
+	} {
+		code, _, stderr := run(strings.Fields(c.args)...)
+		require.Equal(t, c.code, code, "%q: %s", c.args, stderr)
+		require.Contains(t, stderr, c.stderr, c.args)
+		require.Equal(t, c.code == 0, stderr == "", "%q: %s", c.args, stderr)
+	}
+}
+
+const reply = `{"metric":"m","kind":"counter","fn":"count","from":0,"to":20,"step":10,"tier":"10s","sealed_until":0,"times":[0,10],
+"series":[{"tags":{"env":"a\u001b[31m,b","zone":["x","y"]},"values":[12345678901,null],"total":12345678901,"min":1,"max":1,"last":1},
+{"tags":{},"values":[null,0.5],"total":0.5,"min":0.5,"max":0.5,"last":0.5}],
+"total":12345678901.5,"series_matched":3,"truncated":true,"warnings":["mind the gap"]}`
+
+func TestQueryOutput(t *testing.T) {
+	var got *http.Request
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got = r
+		fmt.Fprint(w, reply)
+	}))
+	defer srv.Close()
+	code, out, stderr := run("query", "m", "--server", srv.URL, "--filter", "a:b,c", "--filter", "!d", "--by", "x,y", "--from", "-5m")
+	require.Zero(t, code, stderr)
+	require.Equal(t, []string{"a:b,c", "!d"}, got.URL.Query()["filter"])
+	require.Equal(t, "-5m", got.URL.Query().Get("from"))
+	require.Equal(t, "cairn: mind the gap\n", stderr)
+	require.NotContains(t, out, "\x1b", "a tag does not colour the terminal")
+	require.Contains(t, out, "12345678901")
+	require.Contains(t, out, "x|y")
+	require.Contains(t, out, "total 12345678901.5 over 3 series; the first 2 groups are shown")
+
+	code, out, _ = run("query", "m", "--server", srv.URL, "--format", "csv")
+	require.Zero(t, code)
+	require.Equal(t, "time,env,zone,count\n1970-01-01T00:00:00Z,\"a\\x1b[31m,b\",x|y,12345678901\n1970-01-01T00:00:10Z,-,-,0.5\n", out)
+
+	code, out, _ = run("query", "m", "--server", srv.URL, "--format", "json")
+	require.Zero(t, code)
+	require.Equal(t, reply, out)
+}
+
+func TestQueryErrors(t *testing.T) {
+	for body, says := range map[string]string{
+		`{"error":"the step is odd","param":"step"}`: "query: the step is odd",
+		`<html>`: "answered 400",
+	} {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(400)
+			fmt.Fprint(w, body)
+		}))
+		code, _, stderr := run("query", "m", "--server", srv.URL)
+		srv.Close()
+		require.Equal(t, 1, code)
+		require.Contains(t, stderr, says)
+	}
+}
+
+// TestShopIsPlausible: the same seed makes the same traffic, rates are met, and
+// the incident is seen in errors and orders.
+func TestShopIsPlausible(t *testing.T) {
+	at := clock.NewManual(time.Unix(1_700_000_000, 0))
+	a, b := newShop(at, 7), newShop(at, 7)
+	require.Equal(t, string(a.appendLines(nil, 1_699_990_000, 1, "")), string(b.appendLines(nil, 1_699_990_000, 1, "")))
+
+	count := func(name string, from, to metric.UnixSec) (n float64) {
+		for sec := from; sec < to; sec++ {
+			for line := range strings.Lines(string(a.appendLines(nil, sec, 1, "|T1"))) {
+				var v float64
+				if rest, ok := strings.CutPrefix(line, name+":"); ok && strings.Contains(line, "region:"+incidentRegion) {
+					_, err := fmt.Sscanf(rest, "%f", &v)
+					require.NoError(t, err)
+					n += v
+				}
+				require.Regexp(t, `^shop\.[a-z_]+:[0-9.]+\|c\|#env:[a-z]+,region:[a-z0-9-]+,service:[a-z]+,host:[a-z0-9-]+\|T1\n$`, line)
+			}
+		}
+		return n / float64(to-from)
+	}
+	height := a.begin - incidentBegin + incidentLength/2
+	require.Greater(t, count("shop.errors", height-60, height+60), 5*count("shop.errors", height-1800, height-1680))
+	require.Less(t, 2*count("shop.orders", height-60, height+60), count("shop.orders", height-1800, height-1680))
+	mean := 0.0
+	for h := range 24 * 60 {
+		mean += day(metric.UnixSec(h*60), -6) / (24 * 60)
+	}
+	require.InDelta(t, 1, mean, 1e-6)
+	sum := 0
+	for range 20_000 {
+		sum += a.poisson(3.5)
+	}
+	require.InDelta(t, 3.5, float64(sum)/20_000, 10*math.Sqrt(3.5/20_000))
+}

@@ -1,0 +1,218 @@
+package web
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"net/http"
+	"os"
+	"path"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"cairn/internal/clock"
+	"cairn/internal/metric"
+	"cairn/query"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// fasthttp writes the Date header from one goroutine for the process, and
+		// its worker pool sleeps out its last round.
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
+	)
+}
+
+func start(t *testing.T, acquire func() (*query.View, error)) *Server {
+	t.Helper()
+	s, err := Listen("127.0.0.1:0", Options{
+		Executor: &query.Executor{Acquire: acquire}, Clock: clock.NewManual(time.Unix(1_700_000_000, 0)),
+		Log: slog.New(slog.DiscardHandler), Status: func() Status { return Status{Version: "test"} },
+		Metrics: func(b []byte) []byte { return append(b, "cairn_x 1\n"...) },
+	})
+	require.NoError(t, err)
+	s.Start(func(err error) { t.Error(err) })
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		require.NoError(t, s.Close(ctx))
+	})
+	return s
+}
+
+func ask(t *testing.T, s *Server, method, target string, header ...string) (*http.Response, string) {
+	t.Helper()
+	req, err := http.NewRequest(method, "http://"+s.Addr()+target, nil)
+	require.NoError(t, err)
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true}}
+	resp, err := client.Do(req)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	return resp, string(b)
+}
+
+func noView() (*query.View, error) { return nil, errors.New("secret path /root/x") }
+
+func TestRoutes(t *testing.T) {
+	s := start(t, noView)
+	for _, c := range []struct {
+		method, target string
+		code           int
+		body           string
+	}{
+		{"GET", "/-/healthy", 200, "running"},
+		{"GET", "/-/ready", 503, "starting"},
+		{"GET", "/metrics", 200, "cairn_x 1"},
+		{"GET", "/api/status", 200, `"version":"test"`},
+		{"HEAD", "/-/healthy", 200, ""},
+		{"POST", "/api/query", 405, "takes GET only"},
+		{"DELETE", "/", 405, "takes GET only"},
+		{"GET", "/api/nothing", 404, "/api/query"},
+		{"GET", "/nothing", 404, "dashboard is at /"},
+		{"GET", "/../../etc/passwd", 404, "no such page"},
+		{"GET", "/vendor/README.md", 404, "no such page"},
+		{"GET", "/api/query", 400, `"param":"metric"`},
+		{"GET", "/api/tags", 400, `"param":"metric"`},
+		{"GET", "/api/query?metric=m", 503, "counting goes on"},
+		{"GET", "/api/metrics", 503, "counting goes on"},
+	} {
+		resp, body := ask(t, s, c.method, c.target)
+		require.Equal(t, c.code, resp.StatusCode, "%s %s: %s", c.method, c.target, body)
+		require.Contains(t, body, c.body, "%s %s", c.method, c.target)
+		require.NotContains(t, body, "secret")
+		require.Equal(t, csp, resp.Header.Get("Content-Security-Policy"))
+		require.Equal(t, "nosniff", resp.Header.Get("X-Content-Type-Options"))
+		if c.code >= 400 {
+			require.True(t, json.Valid([]byte(body)) || strings.HasPrefix(c.target, "/-/"), body)
+		}
+	}
+	s.SetReady(true)
+	resp, _ := ask(t, s, "GET", "/-/ready")
+	require.Equal(t, 200, resp.StatusCode)
+}
+
+func TestPanicIsOneAnswer(t *testing.T) {
+	s := start(t, func() (*query.View, error) { panic("secret") })
+	for range 2 {
+		resp, body := ask(t, s, "GET", "/api/metrics")
+		require.Equal(t, 500, resp.StatusCode)
+		require.NotContains(t, body, "secret")
+	}
+}
+
+func TestPortInUse(t *testing.T) {
+	s := start(t, noView)
+	_, err := Listen(s.Addr(), Options{})
+	require.ErrorContains(t, err, "in use by another process")
+}
+
+func TestAssets(t *testing.T) {
+	s := start(t, noView)
+	total := 0
+	for name, a := range s.assets {
+		resp, body := ask(t, s, "GET", name)
+		require.Equal(t, 200, resp.StatusCode, name)
+		require.Equal(t, string(a.plain), body, name)
+		require.Equal(t, a.contentType, resp.Header.Get("Content-Type"))
+		etag := resp.Header.Get("ETag")
+		resp, body = ask(t, s, "GET", name, "If-None-Match", etag)
+		require.Equal(t, 304, resp.StatusCode)
+		require.Empty(t, body)
+		resp, body = ask(t, s, "GET", name, "Accept-Encoding", "gzip")
+		require.Equal(t, "gzip", resp.Header.Get("Content-Encoding"))
+		require.Equal(t, string(a.gzip), body)
+		if name != "/" {
+			total += len(a.gzip)
+		}
+	}
+	require.Less(t, total, 100_000, "bytes of the whole page, compressed")
+}
+
+// TestPageObeysItsPolicy: nothing inline, nothing from elsewhere, and every file
+// that is named is there.
+func TestPageObeysItsPolicy(t *testing.T) {
+	assets, err := loadAssets()
+	require.NoError(t, err)
+	html := string(assets["/"].plain)
+	require.NotRegexp(t, `(?i)<style|\sstyle=|\son[a-z]+=|<script(?:[^>]*)>[^<\s]`, html)
+	refs := regexp.MustCompile(`(?:src|href)="([^"]+)"`)
+	for _, m := range refs.FindAllStringSubmatch(html, -1) {
+		require.Contains(t, assets, path.Join("/", m[1]))
+	}
+	imports := regexp.MustCompile(`(?m)(?:\bfrom|^\s*import)\s*["']([^"'\s]+)["']`)
+	found := 0
+	for name, a := range assets {
+		if path.Ext(name) != ".js" {
+			continue
+		}
+		for _, m := range imports.FindAllSubmatch(a.plain, -1) {
+			found++
+			require.Contains(t, assets, path.Join(path.Dir(name), string(m[1])), "%s imports %s", name, m[1])
+		}
+	}
+	require.Greater(t, found, 10)
+}
+
+// TestVendoredFilesAreWhatTheyWere compares them with the checksums beside them.
+func TestVendoredFilesAreWhatTheyWere(t *testing.T) {
+	readme, err := os.ReadFile("static/vendor/README.md")
+	require.NoError(t, err)
+	files, err := os.ReadDir("static/vendor")
+	require.NoError(t, err)
+	for _, f := range files {
+		if ext := path.Ext(f.Name()); ext != ".js" && ext != ".css" {
+			continue
+		}
+		b, err := os.ReadFile("static/vendor/" + f.Name())
+		require.NoError(t, err)
+		require.Contains(t, string(readme), fmt.Sprintf("%x", sha256.Sum256(b)), f.Name())
+	}
+}
+
+func TestResultIsJSON(t *testing.T) {
+	nan := math.NaN()
+	r := &query.Result{
+		Metric: "a\"<script>\x01\xff\u2028", Kind: metric.Counter, Fn: query.Count, From: 10, To: 30, Step: 10, Tier: metric.Tier10s, SealedUntil: 20,
+		Series: []query.Series{
+			{Tags: []query.GroupTag{{Key: "k\n", Values: []string{"v"}}, {Key: "m", Values: []string{"", "b"}}}, Values: []float64{nan, 1.5}, Total: 1.5, Min: 1.5, Max: 1.5, Last: 1.5},
+			{Values: []float64{-0.0, 1e300}, Total: 9007199254740992, Min: nan, Max: 0.1, Last: -3},
+		},
+		Total: 123456789012, SeriesMatched: 2, Truncated: true, Warnings: []string{"w1", "w2"},
+	}
+	var got map[string]any
+	d := json.NewDecoder(bytes.NewReader(appendResult(nil, r)))
+	d.UseNumber()
+	require.NoError(t, d.Decode(&got))
+	series := got["series"].([]any)
+	first, second := series[0].(map[string]any), series[1].(map[string]any)
+	require.Equal(t, []any{nil, json.Number("1.5")}, first["values"])
+	require.Equal(t, map[string]any{"k\n": "v", "m": []any{"", "b"}}, first["tags"])
+	require.Equal(t, map[string]any{}, second["tags"])
+	require.Equal(t, json.Number("9007199254740992"), second["total"])
+	require.Equal(t, []any{json.Number("0"), json.Number("1e+300")}, second["values"])
+	require.Nil(t, second["min"])
+	require.Equal(t, []any{json.Number("10"), json.Number("20")}, got["times"])
+	require.Equal(t, json.Number("123456789012"), got["total"])
+	require.Equal(t, []any{"w1", "w2"}, got["warnings"])
+	require.Equal(t, "10s", got["tier"])
+	require.Equal(t, json.Number("20"), got["sealed_until"])
+
+	require.Contains(t, string(appendResult(nil, &query.Result{Kind: metric.Counter, Tier: metric.Tier1s})), `"times":[],"series":[],"total":0`)
+}
