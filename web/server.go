@@ -148,12 +148,18 @@ func (s *Server) table() map[string]route {
 const csp = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-func (s *Server) handle(ctx *fasthttp.RequestCtx) {
-	defer s.recovered(ctx)
+// secure sets the headers that every answer has, those to malformed requests too.
+func secure(ctx *fasthttp.RequestCtx) {
 	h := &ctx.Response.Header
 	h.Set("Content-Security-Policy", csp)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
+}
+
+func (s *Server) handle(ctx *fasthttp.RequestCtx) {
+	defer s.recovered(ctx)
+	secure(ctx)
+	h := &ctx.Response.Header
 	path := string(ctx.Path())
 	if a := s.assets[path]; a != nil {
 		if s.allow(ctx, fasthttp.MethodGet) {
@@ -195,6 +201,7 @@ func (s *Server) recovered(ctx *fasthttp.RequestCtx) {
 
 func (s *Server) malformed(ctx *fasthttp.RequestCtx, err error) {
 	s.o.Log.Debug("malformed HTTP request", "error", err)
+	secure(ctx)
 	code, sentence := fasthttp.StatusBadRequest, "the HTTP request is malformed"
 	var small *fasthttp.ErrSmallBuffer
 	var netErr net.Error

@@ -3,7 +3,7 @@ import { Chart, look } from './chart.js';
 import { FunctionChoice, GroupBy, RangeChoice, StepChoice, TypeChoice } from './controls.js';
 import { Empty } from './empty.js';
 import { Filters } from './filters.js';
-import { duration, exact, figure, perSecond, span, zone } from './format.js';
+import { duration, exact, figure, perSecond, sentence, span, zone } from './format.js';
 import { html } from './lib.js';
 import { Legend, elapsed } from './legend.js';
 import { isEmpty, pending, refusal, result } from './data.js';
@@ -37,9 +37,9 @@ function Messages() {
   const r = result.value;
   const warnings = r !== null && r.warnings ? r.warnings : [];
   return html`
-    ${refused && html`<div class="message error" role="alert" data-testid="error"><b>${refused.message}</b>
+    ${refused && html`<div class="message error" role="alert" data-testid="error"><b>${sentence(refused.message)}</b>
       <span>${refused.param ? `The fault is in “${refused.param}”. ` : ''}${r ? 'The chart still shows the last answer, and every control works.' : 'Every control still works.'}</span></div>`}
-    ${warnings.map((w) => html`<div class="message" role="status" data-testid="warning" key=${w}>${w}</div>`)}`;
+    ${warnings.map((w) => html`<div class="message" role="status" data-testid="warning" key=${w}>${sentence(w)}</div>`)}`;
 }
 
 /** Why the chart is blank, when it is. */

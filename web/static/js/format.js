@@ -105,6 +105,12 @@ export function day(unix, year = false) {
 }
 
 /**
+ * What the server says, as a sentence of the page: the API begins in lower case, as errors in logs do.
+ * @param {string} text
+ */
+export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? '' : '.');
+
+/**
  * The time span [from, to), with the day written once if both ends share it.
  * @param {number} from
  * @param {number} to

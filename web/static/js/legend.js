@@ -73,10 +73,13 @@ function Head({ id, text, sort }) {
     ${text}<span class="arrow" aria-hidden="true">${state === 'none' ? '' : down ? '↓' : '↑'}</span></button></th>`;
 }
 
-/** What the query's limit cut off. @param {{r: import('./types.js').Result}} props */
+/**
+ * What the query's limit cut off. It stands above the table, because the chart lacks it too.
+ * @param {{r: import('./types.js').Result}} props
+ */
 function Cut({ r }) {
   const shown = r.series.reduce((sum, s) => sum + s.total, 0);
-  return html`<p class="note">These are the ${r.series.length} largest; the others, together ${figure(r.total - shown)}, are in the total but not listed. A filter narrows them down.</p>`;
+  return html`<p class="note">These are the ${r.series.length} largest; the others, together ${figure(r.total - shown)}, are in the total but neither drawn nor listed. A filter narrows them down.</p>`;
 }
 
 /** The legend. */
@@ -89,6 +92,7 @@ export function Legend() {
   const unit = r.fn === 'rate' ? ' /s' : '';
   const hidden = p.series.length - p.visible.length;
   return html`<section class="legend" aria-label="Series">
+    ${r.truncated && html`<${Cut} r=${r} />`}
     <div class="table-box"><table>
       <thead><tr>${COLUMNS.map(([id, text]) => html`<${Head} key=${id} id=${id} sort=${sort}
         text=${['min', 'max', 'last'].includes(id) ? text + unit : text} />`)}</tr></thead>
@@ -96,6 +100,5 @@ export function Legend() {
     </table></div>
     ${(show.length > 0 || hide.length > 0) && hidden > 0 && html`<p class="note">${hidden} of ${p.series.length} series hidden; the total still counts them.
       <button type="button" class="plain" onClick=${() => update({ show: [], hide: [] })}>Show all</button></p>`}
-    ${r.truncated && html`<${Cut} r=${r} />`}
   </section>`;
 }

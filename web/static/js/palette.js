@@ -8,8 +8,8 @@ import { dark } from './theme.js';
 
 /** @typedef {{text: string, grid: string, only: string}} Inks */
 
-const LIGHT = ['#269ed2', '#8f5d07', '#209265', '#5d2d90', '#e161a4', '#aa9300', '#27648a', '#1a5016', '#8165d9', '#9f1e58'];
-const DARK = ['#5fc6f9', '#c58d3f', '#64f3b4', '#8051b8', '#eb98bf', '#eacf42', '#4a8db9', '#337f2c', '#a48bfe', '#d25283'];
+const LIGHT = ['#9f1e58', '#8f5d07', '#1a5016', '#5d2d90', '#e161a4', '#aa9300', '#8165d9', '#209265', '#27648a', '#269ed2'];
+const DARK = ['#d25283', '#c58d3f', '#337f2c', '#8051b8', '#eb98bf', '#eacf42', '#a48bfe', '#64f3b4', '#4a8db9', '#5fc6f9'];
 
 export const palette = computed(() => (dark.value ? DARK : LIGHT));
 

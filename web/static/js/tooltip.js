@@ -49,6 +49,8 @@ export function Tooltip({ at }) {
   const filled = p.visible.filter((s) => s.values[index] !== null)
     .sort((a, b) => (b.values[index] ?? 0) - (a.values[index] ?? 0));
   const sum = filled.reduce((total, s) => total + (s.values[index] ?? 0), 0);
+  // Series that the limit cut or the legend hides are not in this sum, and it must not claim so.
+  const whole = p.visible.length === p.series.length && !result.value?.truncated;
   const unit = result.value?.fn === 'rate' ? '/s' : '';
   return html`<div class="tooltip" ref=${box} role="status">
     <div class="tooltip-head"><span>${bucketText(p.times[index], p.step)}</span>
@@ -59,6 +61,6 @@ export function Tooltip({ at }) {
       <span class="cut">${labelText(s.label, view.value.by)}</span>
       <b>${cell(s.values[index])}${unit}</b></div>`)}
     ${filled.length > rows && html`<div class="muted">and ${filled.length - rows} more</div>`}
-    ${filled.length > 1 && html`<div class="tooltip-row tooltip-sum"><i class="swatch"></i><span>total</span><b>${figure(sum)}${unit}</b></div>`}
+    ${filled.length > 1 && html`<div class="tooltip-row tooltip-sum"><i class="swatch"></i><span>${whole ? 'total' : 'total of those shown'}</span><b>${figure(sum)}${unit}</b></div>`}
   </div>`;
 }

@@ -1,0 +1,14 @@
+# Sends known counts with Net::Statsd: send.pl HOST PORT N.
+use strict;
+use warnings;
+use Net::Statsd;
+
+my ($host, $port, $n) = @ARGV;
+$Net::Statsd::HOST = $host;
+$Net::Statsd::PORT = $port;
+for my $i (1 .. $n) {
+    Net::Statsd::increment('perl.hits');
+    Net::Statsd::decrement('perl.stock');
+    Net::Statsd::update_stats('perl.sum', $i);
+    Net::Statsd::update_stats(['perl.one', 'perl.two'], 5);
+}
