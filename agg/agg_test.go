@@ -279,6 +279,8 @@ func TestTableGrows(t *testing.T) {
 		_, ok = tab.find(tab.hash(rest, name), rest, name)
 		require.False(t, ok)
 	}
+	require.False(t, tab.equal(1, []byte("n"), []byte("n1")), "the hashes may be equal; the parts decide: nn, 1")
+	require.True(t, tab.equal(1, []byte("nn"), []byte("1")))
 	joined := []byte("nn1")
 	_, ok := tab.find(tab.hash(joined, nil), joined, nil)
 	require.False(t, ok)

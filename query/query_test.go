@@ -21,6 +21,7 @@ import (
 // to the tier that is asked for, as the store does.
 type fakeSource struct {
 	stored bool
+	before func() // called before a scan
 	series map[metric.Tagset]map[metric.UnixSec]float64
 }
 
@@ -52,6 +53,9 @@ type fakeSelection struct {
 func (s *fakeSelection) Tags() []metric.Tagset { return s.tags }
 
 func (s *fakeSelection) Scan(_ context.Context, t metric.Tier, from, to metric.UnixSec, yield Yield) error {
+	if s.f.before != nil {
+		s.f.before()
+	}
 	for i, ts := range s.tags {
 		for sec, v := range s.f.series[ts] {
 			width := int64(1)
@@ -108,7 +112,7 @@ func TestAgainstOracle(t *testing.T) {
 		}
 		by := rapid.SampledFrom([][]string{nil, {"x"}, {"x,y"}, {"y", "z"}}).Draw(t, "by")
 		filter := rapid.SampledFrom([]string{"", "x:a", "!x:a", "x:a|b", "x:*", "x:a*", "!y:*b", "x"}).Draw(t, "filter")
-		step := rapid.SampledFrom([]string{"1s", "7s", "10s", "30s", "1m", "1h"}).Draw(t, "step")
+		step := rapid.SampledFrom([]string{"1s", "7s", "10s", "15s", "30s", "1m", "90s", "1h"}).Draw(t, "step")
 		params := map[string][]string{"metric": {"m"}, "by": by, "from": {"7130"}, "to": {"7300"}, "step": {step}}
 		if filter != "" {
 			params["filter"] = []string{filter}
@@ -224,6 +228,23 @@ func TestTotalIsOverAllGroups(t *testing.T) {
 	require.Equal(t, 0.9, top.Last)
 	require.True(t, math.IsNaN(top.Values[0]))
 	require.EqualValues(t, 42, got.SealedUntil)
+}
+
+// TestFlushesNeedNotWaitForTheDisk: what is open is read first, and given free
+// before the store is asked.
+func TestFlushesNeedNotWaitForTheDisk(t *testing.T) {
+	free := false
+	data := map[metric.Tagset]map[metric.UnixSec]float64{"": {100: 1}}
+	open := &fakeSource{series: data, before: func() { require.False(t, free) }}
+	store := &fakeSource{series: data, before: func() { require.True(t, free) }}
+	x := &Executor{Acquire: func() (*View, error) {
+		return &View{Open: []Source{open}, OpenDone: func() { free = true }, Store: store, Close: func() {}}, nil
+	}}
+	r, err := parse(t, map[string][]string{"metric": {"m"}, "from": {"0"}, "to": {"200"}}, 200)
+	require.NoError(t, err)
+	got, err := x.Run(context.Background(), r)
+	require.NoError(t, err)
+	require.Equal(t, 2.0, got.Total)
 }
 
 func TestUnknownMetricIsAWarning(t *testing.T) {

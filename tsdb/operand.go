@@ -80,21 +80,17 @@ func foldRuns(t metric.Tier, sums []metric.Sum, scratch []byte, emit func(partit
 	for i := 0; i < len(sums); {
 		partition, slot := t.Place(sums[i].Sec)
 		run, prev := append(scratch[:0], formatRun), uint32(0)
-		for i < len(sums) {
-			p, sl := t.Place(sums[i].Sec)
-			if p != partition {
-				break
-			}
-			v := sums[i].Value
-			for i++; i < len(sums); i++ {
-				if p2, s2 := t.Place(sums[i].Sec); p2 != p || s2 != sl {
+		for at := partition; i < len(sums) && at == partition; {
+			v, begin := 0.0, slot
+			for at == partition && slot == begin {
+				v += sums[i].Value
+				if i++; i == len(sums) {
 					break
 				}
-				v += sums[i].Value
+				at, slot = t.Place(sums[i].Sec)
 			}
-			slot = sl
-			run = appendRunSlot(run, prev, slot, v)
-			prev = slot + 1
+			run = appendRunSlot(run, prev, begin, v)
+			prev = begin + 1
 		}
 		scratch = run
 		if err := emit(partition, run); err != nil {
