@@ -75,7 +75,7 @@ func (a *Aggregator) Detach(w metric.UnixSec) *Sealed {
 			if sec < w {
 				part.seconds[sec] = b
 				delete(s.seconds, sec)
-				s.entries -= b.n
+				s.entries -= b.n + secondCost
 				s.open -= b.events
 			}
 		}
@@ -203,7 +203,7 @@ func (a *Aggregator) Counts() (c Counts) {
 	return c
 }
 
-// Entries returns how many list entries the stripes hold, 16 bytes each.
+// Entries measures what the lists of the stripes take, in units of 16 bytes.
 func (a *Aggregator) Entries() (n int) {
 	for _, s := range a.stripes {
 		s.mu.Lock()

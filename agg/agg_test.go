@@ -3,6 +3,7 @@ package agg
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -237,6 +238,35 @@ func TestOverflowKeepsTotals(t *testing.T) {
 	require.Equal(t, metric.OK, add(a.Stripe(0), "o", "c|t", 1, 0, 10), "beyond the series: its overflow")
 	require.Equal(t, metric.TooManyMetrics, add(a.Stripe(0), "p", "c", 1, 0, 10))
 	require.Equal(t, uint64(102), a.Counts().Accepted)
+}
+
+// TestManySecondsAreSmall: a sender of old timestamps does not take a chunk for
+// each of them, and a busy second fills more than one.
+func TestManySecondsAreSmall(t *testing.T) {
+	a := newTest(1, roomy)
+	const n = 20_000
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for i := range n {
+		require.Equal(t, metric.OK, add(a.Stripe(0), "m", "c", 1, metric.UnixSec(1+i), 1<<30))
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	require.Less(t, (after.HeapAlloc-before.HeapAlloc)/n, uint64(16*2*secondCost), "bytes a second")
+	require.Equal(t, n*(1+secondCost), a.Entries())
+	for i := range n {
+		require.Equal(t, metric.OK, add(a.Stripe(0), "m", fmt.Sprintf("c|s%d", i), 2, 5, 1<<30))
+	}
+	sum, busy := 0.0, 0.0
+	for b, v := range collect(a) {
+		sum += v
+		if b.sec == 5 {
+			busy += v
+		}
+	}
+	require.Equal(t, 3.0*n, sum)
+	require.Equal(t, 2.0*n+1, busy)
 }
 
 func TestAliasesAreBounded(t *testing.T) {

@@ -7,15 +7,20 @@ type partial struct {
 	sum  float64 // their weighted values
 }
 
-// partials is an append-only list of partial sums in chunks of fixed size, so
-// that it grows without copying and its chunks can be used again.
+// partials is an append-only list of partial sums. The first ones lie in a slice
+// of their own, because a sender of old timestamps makes many seconds with few
+// sums each; the others in chunks of fixed size, so that a busy second grows
+// without copying and its chunks can be used again.
 type partials struct {
+	head   []partial // the first headLen
 	chunks []*chunk
 	n      int
 }
 
-// A chunk is 64 KiB: 1,000 series active in a second fill a quarter of one,
-// 100,000 take 25.
+// headLen is how many sums a second holds before it takes a chunk: 4 KiB.
+const headLen = 256
+
+// A chunk is 64 KiB: 100,000 series active in a second take 25.
 type chunk [4096]partial
 
 // chunkPool keeps chunks that a flush gave back, for the one stripe that owns it.
@@ -43,15 +48,23 @@ func (p *chunkPool) put(cs []*chunk) {
 }
 
 func (l *partials) append(pool *chunkPool, p partial) {
-	i := l.n % len(chunk{})
-	if i == 0 {
-		l.chunks = append(l.chunks, pool.get())
+	if l.n < headLen {
+		l.head = append(l.head, p)
+	} else {
+		i := (l.n - headLen) % len(chunk{})
+		if i == 0 {
+			l.chunks = append(l.chunks, pool.get())
+		}
+		l.chunks[len(l.chunks)-1][i] = p
 	}
-	l.chunks[len(l.chunks)-1][i] = p
 	l.n++
 }
 
 func (l *partials) at(i int) *partial {
+	if i < headLen {
+		return &l.head[i]
+	}
+	i -= headLen
 	return &l.chunks[i/len(chunk{})][i%len(chunk{})]
 }
 
@@ -63,3 +76,7 @@ type second struct {
 	stamped map[uint32]uint32
 	events  uint64
 }
+
+// secondCost is what a second itself counts for among the entries: its head, its
+// maps and their buckets are about as large as that many entries.
+const secondCost = 16

@@ -77,7 +77,7 @@ type Stripe struct {
 	metricOf  []uint32 // of slots: number of the metric in the registry
 	slotOf    []uint32 // slot + 1 by handle; 0: none
 	seconds   map[metric.UnixSec]*second
-	entries   int     // in seconds, all told
+	entries   int     // in seconds, all told, and secondCost for each of them
 	recent    *second // the one that was last asked for
 	recentSec metric.UnixSec
 	lastSeen  []metric.UnixSec // by metric number: the latest second in seconds
@@ -182,19 +182,21 @@ func (s *Stripe) add(i uint32, v float64, sec, now metric.UnixSec) metric.Reason
 
 // addStamped is the general path: an event of another second than its slot has.
 func (s *Stripe) addStamped(i uint32, v float64, sec metric.UnixSec) metric.Reason {
-	b := s.second(sec)
-	if b.stamped == nil {
-		b.stamped = make(map[uint32]uint32)
-	}
-	if at, ok := b.stamped[i]; ok {
-		p := b.at(int(at))
-		p.sum += v
-		p.n++
-		b.events++
-		return metric.OK
+	if b := s.seconds[sec]; b != nil {
+		if at, ok := b.stamped[i]; ok {
+			p := b.at(int(at))
+			p.sum += v
+			p.n++
+			b.events++
+			return metric.OK
+		}
 	}
 	if s.entries >= maxPartials {
 		return metric.Overload
+	}
+	b := s.second(sec)
+	if b.stamped == nil {
+		b.stamped = make(map[uint32]uint32)
 	}
 	b.stamped[i] = uint32(b.n)
 	s.push(b, sec, partial{slot: i, n: 1, sum: v})
@@ -209,6 +211,7 @@ func (s *Stripe) second(sec metric.UnixSec) *second {
 	if b == nil {
 		b = new(second)
 		s.seconds[sec] = b
+		s.entries += secondCost
 	}
 	s.recent, s.recentSec = b, sec
 	return b
