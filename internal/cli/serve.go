@@ -27,7 +27,7 @@ func newServe() *cobra.Command {
 		Use:   "serve",
 		Short: "Receive, store and serve counts until a signal ends it",
 		Long: `Receive, store and serve counts until SIGINT or SIGTERM, which drain the
-sockets, flush everything and exit.
+sockets, flush everything and exit; so does SIGHUP, except under nohup.
 
 Each flag can also be given as an environment variable (--max-series as
 CAIRN_MAX_SERIES) or in the YAML file that --config names (max-series: 100000).
@@ -52,14 +52,16 @@ The command line goes before the environment, and that before the file.`,
 // it is not nil, until its context ends.
 func serve(ctx context.Context, c config.Config, stdout, stderr io.Writer, during func(context.Context, *app.App) error) error {
 	log := newLog(c, stderr)
+	seed := rand.Uint64()
+	log.Debug("hash functions are seeded", "seed", seed)
 	if ctx == nil {
 		ctx = context.Background()
 	}
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	ctx, stop := stopSignals(ctx)
 	defer stop()
 	limitMemory(log)
 	a, err := app.Open(c, app.Env{
-		Clock: clock.NewSystem(), Log: log, Seed: rand.Uint64(),
+		Clock: clock.NewSystem(), Log: log, Seed: seed,
 		Fatal: func(sentence string) {
 			fmt.Fprintf(stderr, "cairn: %s\n", sentence)
 			os.Exit(1)
@@ -94,6 +96,18 @@ func serve(ctx context.Context, c config.Config, stdout, stderr io.Writer, durin
 	}
 	fmt.Fprintln(stdout, "Stopped; everything received is stored.")
 	return nil
+}
+
+// stopSignals returns a context that ends with a signal to stop.
+func stopSignals(ctx context.Context) (context.Context, context.CancelFunc) {
+	// A reader of the output that went away must not end the process, least of
+	// all when it says that it stops, before everything is flushed.
+	signal.Ignore(syscall.SIGPIPE)
+	stops := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		stops = append(stops, syscall.SIGHUP) // its terminal was closed; nohup says to stay
+	}
+	return signal.NotifyContext(ctx, stops...)
 }
 
 // limitMemory sets Go's memory limit below that of the container, if there is

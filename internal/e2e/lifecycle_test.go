@@ -1,7 +1,11 @@
 package e2e
 
 import (
+	"bufio"
 	"fmt"
+	"net"
+	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -70,7 +74,7 @@ func burst(t *testing.T, s *server) int {
 
 func TestASignalLosesNothingThatWasSent(t *testing.T) {
 	t.Parallel()
-	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
 		t.Run(sig.String(), func(t *testing.T) {
 			t.Parallel()
 			s := startServer(t)
@@ -97,6 +101,36 @@ func TestASignalLosesNothingThatWasSent(t *testing.T) {
 			s.RequireTotal(total, "noise")
 		})
 	}
+}
+
+// TestNobodyReadsTheOutput ends the reader of standard output, as `| head` does:
+// the server must still flush when it is stopped, although it cannot say so.
+func TestNobodyReadsTheOutput(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	read, write, err := os.Pipe()
+	require.NoError(t, err)
+	cmd := exec.Command(binary, "serve", "--udp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data-dir", dir)
+	cmd.Env, cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = cleanEnv(nil), write, write, child()
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() { _ = cmd.Process.Kill() }) // it may have exited
+	require.NoError(t, write.Close())
+	var udp string
+	for lines := bufio.NewScanner(read); udp == "" && lines.Scan(); {
+		if _, after, ok := strings.Cut(lines.Text(), "/dev/udp/"); ok {
+			udp = strings.Replace(after, "/", ":", 1)
+		}
+	}
+	require.NoError(t, read.Close())
+	conn, err := net.Dial("udp", udp)
+	require.NoError(t, err)
+	_, err = conn.Write([]byte("kept:1|c\nbad")) // the bad line is logged
+	require.NoError(t, err)
+	require.NoError(t, conn.Close())
+	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+	require.NoError(t, cmd.Wait())
+	s := startServer(t, "--data-dir", dir)
+	s.RequireTotal(1, "kept")
 }
 
 func TestKilledServerKeepsWhatWasFlushedAndStartsAgain(t *testing.T) {
