@@ -96,6 +96,10 @@ func listenError(what, address string, err error) error {
 	case errors.Is(err, syscall.EACCES):
 		return fmt.Errorf("%s %s: permission denied; ports below 1024 need root", what, address)
 	}
+	var op *net.OpError
+	if errors.As(err, &op) {
+		err = op.Err // the address is named already
+	}
 	return fmt.Errorf("listen on %s %s: %w", what, address, err)
 }
 
