@@ -49,6 +49,7 @@ type Server struct {
 	routes   map[string]route
 	gate     chan struct{} // holds one token a running query
 	ready    atomic.Bool
+	closing  atomic.Bool
 	started  bool
 	done     chan struct{}
 }
@@ -103,7 +104,7 @@ func (s *Server) Start(failed func(error)) {
 	s.started = true
 	go func() {
 		defer close(s.done)
-		if err := s.http.Serve(s.listener); err != nil {
+		if err := s.http.Serve(s.listener); err != nil && !s.closing.Load() {
 			failed(fmt.Errorf("serve HTTP %s: %w", s.Addr(), err))
 		}
 	}()
@@ -115,12 +116,17 @@ func (s *Server) SetReady(ready bool) { s.ready.Store(ready) }
 // Close stops listening and waits, as long as ctx allows, for requests under way.
 func (s *Server) Close(ctx context.Context) error {
 	s.SetReady(false)
+	s.closing.Store(true)
 	if !s.started {
 		return s.listener.Close()
 	}
 	err := s.http.ShutdownWithContext(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = nil // their views stay good until they are done
+	}
+	// Before Serve has got as far as the listener, Shutdown does not know of it.
+	if e := s.listener.Close(); !errors.Is(e, net.ErrClosed) {
+		err = errors.Join(err, e)
 	}
 	<-s.done
 	return err

@@ -117,6 +117,16 @@ func TestPanicIsOneAnswer(t *testing.T) {
 	}
 }
 
+// TestCloseRightAfterStart: the server may not have begun to accept.
+func TestCloseRightAfterStart(t *testing.T) {
+	for range 300 {
+		s, err := Listen("127.0.0.1:0", Options{Log: slog.New(slog.DiscardHandler)})
+		require.NoError(t, err)
+		s.Start(func(err error) { t.Error(err) })
+		require.NoError(t, s.Close(context.Background()))
+	}
+}
+
 func TestPortInUse(t *testing.T) {
 	s := start(t, noView)
 	_, err := Listen(s.Addr(), Options{})
