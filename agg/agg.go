@@ -13,10 +13,11 @@ type Aggregator struct {
 	stripes  []*Stripe
 }
 
-// New returns n empty stripes. rng seeds the stripes' hash functions.
-func New(n int, l Limits, resolve Resolver, rng *rand.Rand) *Aggregator {
+// New returns an empty stripe for each resolver. rng seeds the stripes' hash
+// functions.
+func New(l Limits, resolvers []Resolver, rng *rand.Rand) *Aggregator {
 	a := &Aggregator{Registry: NewRegistry(l)}
-	for range n {
+	for _, resolve := range resolvers {
 		a.stripes = append(a.stripes, newStripe(a.Registry, resolve, [3]uint64{rng.Uint64(), rng.Uint64(), rng.Uint64()}))
 	}
 	return a

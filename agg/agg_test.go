@@ -2,8 +2,10 @@ package agg
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -39,14 +41,14 @@ func testResolve(name, rest []byte, _ metric.UnixSec) (Resolution, metric.Reason
 }
 
 func newTest(stripes int, l Limits) *Aggregator {
-	return New(stripes, l, testResolve, rand.New(rand.NewPCG(1, 2)))
+	return New(l, slices.Repeat([]Resolver{testResolve}, stripes), rand.New(rand.NewPCG(1, 2)))
 }
 
 var roomy = Limits{Series: 1 << 20, SeriesPerMetric: 1 << 20, Metrics: 1 << 20}
 
 // event makes a Raw and appends its bytes to buf.
 func event(buf []byte, name, rest string, v float64, sec metric.UnixSec) ([]byte, Raw) {
-	e := Raw{Value: v, Sec: sec, Name: uint32(len(buf)), NameLen: uint16(len(name))}
+	e := Raw{Bits: math.Float64bits(v), Sec: sec, Name: uint32(len(buf)), NameLen: uint16(len(name))}
 	buf = append(buf, name...)
 	e.Rest, e.RestLen = uint32(len(buf)), uint16(len(rest))
 	return append(buf, rest...), e
@@ -57,7 +59,7 @@ func add(s *Stripe, name, rest string, v float64, sec, now metric.UnixSec) metri
 	events := []Raw{e}
 	s.Lock()
 	defer s.Unlock()
-	s.Add(buf, events, now)
+	s.Add(buf, events, now.Milli())
 	return events[0].Reason
 }
 
@@ -115,7 +117,7 @@ func TestAgainstMap(t *testing.T) {
 					oracle[bucket{r.Series, sec}] += r.Weight.Of(v)
 				}
 				stripe.Lock()
-				require.Equal(t, len(batch), stripe.Add(buf, batch, now))
+				require.Equal(t, len(batch), stripe.Add(buf, batch, now.Milli()))
 				stripe.Unlock()
 				events += uint64(len(batch))
 			},
@@ -188,7 +190,7 @@ func TestReadersSeeEachSumOnce(t *testing.T) {
 	wg.Go(func() {
 		for i := range rounds {
 			s.Lock()
-			s.Add(buf, batch, metric.UnixSec(101+i/2))
+			s.Add(buf, batch, metric.UnixSec(101+i/2).Milli())
 			s.Unlock()
 		}
 	})
@@ -329,7 +331,7 @@ func TestSteadyStateDoesNotAllocate(t *testing.T) {
 	now := metric.UnixSec(100)
 	run := func() {
 		s.Lock()
-		s.Add(buf, batch, now)
+		s.Add(buf, batch, now.Milli())
 		s.Unlock()
 	}
 	run()

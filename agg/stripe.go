@@ -1,6 +1,7 @@
 package agg
 
 import (
+	"math"
 	"sync"
 
 	"cairn/internal/metric"
@@ -9,15 +10,25 @@ import (
 // Raw is one event as its line has it. Offsets are into the batch of bytes that
 // is handed to Stripe.Add with it.
 type Raw struct {
-	Value   float64        // not yet weighted by the sample rate
+	Bits    uint64         // the number, not yet weighted, as math.Float64bits; of a set: the member's hash
 	Sec     metric.UnixSec // the second the line names; 0: the second of arrival
 	Name    uint32         // offset of the metric's name
 	Rest    uint32         // offset of what follows the value: type, rate, tags
 	NameLen uint16
 	RestLen uint16
+	Op      Op
 	Reason  metric.Reason // set by Add
 	hash    uint64
 }
+
+// Op says what a gauge's number does. It means nothing for other kinds.
+type Op uint8
+
+const (
+	Reading Op = iota // is a reading, on its own
+	Assign            // is a reading, and the level that later Adjust events start from
+	Adjust            // is added to the level of the series; the sum is the reading
+)
 
 // Weight is what one event stands for: Num / Den of itself. A sample rate of 0.3
 // is {10, 3}: kept as a fraction, so that three events of 1 add exactly 10.
@@ -38,6 +49,10 @@ type Resolution struct {
 	// Sec is a timestamp inside rest; it makes the key one that is not worth
 	// remembering. 0: none.
 	Sec metric.UnixSec
+	// TimeIgnored says that rest holds a timestamp that means nothing for the
+	// kind. Such a key is not remembered either, so that each event is counted
+	// among the warnings.
+	TimeIgnored bool
 }
 
 // A Resolver parses the bytes of a key that a stripe sees for the first time. It
@@ -106,10 +121,10 @@ func (s *Stripe) Lock() { s.mu.Lock() }
 // Unlock gives it back.
 func (s *Stripe) Unlock() { s.mu.Unlock() }
 
-// Add adds up events that lie in buf; the caller holds the lock. now is the
-// second in which they arrived. It sets Reason in each event, and returns how
+// Add adds up events that lie in buf; the caller holds the lock. now is when
+// they arrived. It sets Reason in each event, and returns how
 // many were accepted.
-func (s *Stripe) Add(buf []byte, events []Raw, now metric.UnixSec) int {
+func (s *Stripe) Add(buf []byte, events []Raw, now metric.UnixMilli) int {
 	accepted := 0
 	for len(events) > 0 {
 		part := events[:min(stage, len(events))]
@@ -121,8 +136,8 @@ func (s *Stripe) Add(buf []byte, events []Raw, now metric.UnixSec) int {
 	return accepted
 }
 
-func (s *Stripe) addStage(buf []byte, events []Raw, now metric.UnixSec) int {
-	t := &s.table
+func (s *Stripe) addStage(buf []byte, events []Raw, at metric.UnixMilli) int {
+	t, now := &s.table, at.Sec()
 	for i := range events {
 		e := &events[i]
 		e.hash = t.hash(buf[e.Name:e.Name+uint32(e.NameLen)], buf[e.Rest:e.Rest+uint32(e.RestLen)])
@@ -143,7 +158,7 @@ func (s *Stripe) addStage(buf []byte, events []Raw, now metric.UnixSec) int {
 			e.Reason = s.first(name, rest, e, now)
 		} else {
 			a := &t.aliases[entry]
-			v := e.Value
+			v := math.Float64frombits(e.Bits)
 			if a.weight != 0 {
 				v = s.weights[a.weight].Of(v)
 			}
@@ -250,12 +265,12 @@ func (s *Stripe) first(name, rest []byte, e *Raw, now metric.UnixSec) metric.Rea
 		if e.Sec != 0 {
 			return metric.BadTimestamp // one in rest and one after it
 		}
-		return s.add(i, r.Weight.Of(e.Value), r.Sec, now)
+		return s.add(i, r.Weight.Of(math.Float64frombits(e.Bits)), r.Sec, now)
 	}
 	if w, ok := s.weight(r.Weight); ok && len(s.table.aliases) < aliasesPerSeries*s.registry.limits.Series {
 		s.table.insert(e.hash, name, rest, i, w)
 	}
-	return s.add(i, r.Weight.Of(e.Value), e.Sec, now)
+	return s.add(i, r.Weight.Of(math.Float64frombits(e.Bits)), e.Sec, now)
 }
 
 func (s *Stripe) weight(w Weight) (uint32, bool) {

@@ -42,6 +42,7 @@ const group = 256
 // Feeder feeds one stripe. Its owner calls Feed from one goroutine at a time.
 type Feeder struct {
 	stripe *agg.Stripe
+	parser *Parser
 	events []agg.Raw
 	lines  []line // of events, for samples
 
@@ -61,14 +62,14 @@ type rejection struct {
 	reason metric.Reason
 }
 
-// NewFeeder returns a feeder of stripe.
-func NewFeeder(stripe *agg.Stripe) *Feeder {
-	return &Feeder{stripe: stripe, events: make([]agg.Raw, 0, group), lines: make([]line, 0, group)}
+// NewFeeder returns a feeder of stripe, of which parser is the resolver too.
+func NewFeeder(stripe *agg.Stripe, parser *Parser) *Feeder {
+	return &Feeder{stripe: stripe, parser: parser, events: make([]agg.Raw, 0, group), lines: make([]line, 0, group)}
 }
 
-// Feed takes the lines in buf[at:end], which arrived in second now. A last line
+// Feed takes the lines in buf[at:end], which arrived at now. A last line
 // needs no line end; if cut is set, it is known to be incomplete.
-func (f *Feeder) Feed(buf []byte, at, end int, now metric.UnixSec, cut bool) {
+func (f *Feeder) Feed(buf []byte, at, end int, now metric.UnixMilli, cut bool) {
 	f.pending.Packets++
 	f.pending.Bytes += uint64(end - at)
 	for at < end {
@@ -87,11 +88,11 @@ func (f *Feeder) Feed(buf []byte, at, end int, now metric.UnixSec, cut bool) {
 	}
 }
 
-func (f *Feeder) feedLine(buf []byte, l line, now metric.UnixSec, cut bool) {
+func (f *Feeder) feedLine(buf []byte, l line, now metric.UnixMilli, cut bool) {
 	before := len(f.events)
 	reason := metric.Truncated
 	if !cut {
-		f.events, reason = splitLine(f.events, buf, int(l.at), int(l.end), now)
+		f.events, reason = f.parser.split(f.events, buf, int(l.at), int(l.end), now.Sec())
 	}
 	if reason != metric.OK {
 		f.pending.Received++
@@ -107,7 +108,7 @@ func (f *Feeder) feedLine(buf []byte, l line, now metric.UnixSec, cut bool) {
 
 // Flush hands what was collected to the stripe. It must be called before the
 // bytes of buf change.
-func (f *Feeder) Flush(buf []byte, now metric.UnixSec) {
+func (f *Feeder) Flush(buf []byte, now metric.UnixMilli) {
 	f.stripe.Lock()
 	defer f.stripe.Unlock()
 	accepted := f.stripe.Add(buf, f.events, now)

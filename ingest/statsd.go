@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"bytes"
+	"math"
 	"unicode"
 	"unicode/utf8"
 
@@ -17,11 +18,27 @@ import (
 // its clients expect of servers older than they are.
 // https://docs.datadoghq.com/developers/dogstatsd/datagram_shell
 
-// splitLine appends the events of one line to dst, which lies at buf[at:end]
+// Parser reads lines: one dialect within limits. It is immutable.
+type Parser struct {
+	Dialect    Dialect
+	Limits     metric.LineLimits
+	OriginTags bool // the fields c:, e: and card: become tags
+}
+
+// Dialect is what a listener's senders mean where their protocols differ.
+type Dialect uint8
+
+const (
+	DogStatsD Dialect = iota // the default: a gauge's sign is part of its number
+	Etsy                     // +n and -n change a gauge's level by n
+	Brubeck                  // C is a counter as well
+)
+
+// split appends the events of one line to dst, which lies at buf[at:end]
 // without its line end. After an error dst is as it was.
-func splitLine(dst []agg.Raw, buf []byte, at, end int, now metric.UnixSec) ([]agg.Raw, metric.Reason) {
+func (p *Parser) split(dst []agg.Raw, buf []byte, at, end int, now metric.UnixSec) ([]agg.Raw, metric.Reason) {
 	line := buf[at:end]
-	if len(line) > metric.MaxLine {
+	if len(line) > p.Limits.Line {
 		return dst, metric.LineTooLong
 	}
 	colon := bytes.IndexByte(line, ':')
@@ -30,7 +47,7 @@ func splitLine(dst []agg.Raw, buf []byte, at, end int, now metric.UnixSec) ([]ag
 		return dst, notAMetric(line, metric.NoValue)
 	case colon == 0:
 		return dst, metric.EmptyName
-	case colon > metric.MaxName:
+	case colon > p.Limits.Name:
 		return dst, metric.NameTooLong
 	}
 	bar := colon + 1
@@ -65,7 +82,7 @@ func splitLine(dst []agg.Raw, buf []byte, at, end int, now metric.UnixSec) ([]ag
 			}
 			return dst[:before], notAMetric(line, reason)
 		}
-		e.Value = v
+		e.Bits = math.Float64bits(v)
 		dst = append(dst, e)
 		if more < 0 {
 			return dst, metric.OK
@@ -120,7 +137,7 @@ func timestamp(digits []byte, now metric.UnixSec) (metric.UnixSec, metric.Reason
 
 // Resolve is the agg.Resolver of this wire format: it reads a name and the
 // fields after the value.
-func Resolve(name, rest []byte, now metric.UnixSec) (agg.Resolution, metric.Reason) {
+func (p *Parser) Resolve(name, rest []byte, now metric.UnixSec) (agg.Resolution, metric.Reason) {
 	var res agg.Resolution
 	res.Weight = agg.Weight{Num: 1, Den: 1}
 	field, rest, more := bytes.Cut(rest, []byte{'|'})
@@ -147,7 +164,7 @@ func Resolve(name, rest []byte, now metric.UnixSec) (agg.Resolution, metric.Reas
 				return res, metric.BadRate
 			}
 		case '#':
-			tags, reason = appendTags(tags, field[1:])
+			tags, reason = p.appendTags(tags, field[1:])
 		case 'T':
 			if res.Sec != 0 {
 				return res, metric.BadTimestamp
@@ -201,7 +218,7 @@ func cleanName(b []byte) (string, metric.Reason) {
 }
 
 // appendTags reads a comma-separated list of tags.
-func appendTags(dst []metric.Tag, list []byte) ([]metric.Tag, metric.Reason) {
+func (p *Parser) appendTags(dst []metric.Tag, list []byte) ([]metric.Tag, metric.Reason) {
 	for more := true; more; {
 		var tag []byte
 		tag, list, more = bytes.Cut(list, []byte{','})
@@ -210,9 +227,9 @@ func appendTags(dst []metric.Tag, list []byte) ([]metric.Tag, metric.Reason) {
 			continue
 		}
 		switch {
-		case len(tag) > metric.MaxTag:
+		case len(tag) > p.Limits.Tag:
 			return dst, metric.TagTooLong
-		case len(dst) >= metric.MaxTags:
+		case len(dst) >= p.Limits.Tags:
 			return dst, metric.TooManyTags
 		case !utf8.Valid(tag):
 			return dst, metric.BadUTF8

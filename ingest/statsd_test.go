@@ -15,6 +15,8 @@ import (
 	"cairn/internal/metric"
 )
 
+var testParser = &Parser{Limits: metric.DefaultLineLimits}
+
 const now = metric.UnixSec(1_700_000_000)
 
 // counted is what one line of mustCount adds: series as `name tags`, and values
@@ -151,11 +153,11 @@ type fed struct {
 
 func feed(t testing.TB, packets ...string) fed {
 	t.Helper()
-	a := agg.New(1, agg.Limits{Series: 1 << 16, SeriesPerMetric: 1 << 16, Metrics: 1 << 16}, Resolve, rngOf(1))
-	f := NewFeeder(a.Stripe(0))
+	a := agg.New(agg.Limits{Series: 1 << 16, SeriesPerMetric: 1 << 16, Metrics: 1 << 16}, []agg.Resolver{testParser.Resolve}, rngOf(1))
+	f := NewFeeder(a.Stripe(0), testParser)
 	for _, p := range packets {
-		f.Feed([]byte(p), 0, len(p), now, false)
-		f.Flush([]byte(p), now)
+		f.Feed([]byte(p), 0, len(p), now.Milli(), false)
+		f.Flush([]byte(p), now.Milli())
 	}
 	out := fed{sums: map[string]float64{}}
 	out.counts, out.samples = f.Counts()
@@ -221,11 +223,11 @@ func TestBlankPacketsAreFree(t *testing.T) {
 }
 
 func TestTruncatedLineIsNotCounted(t *testing.T) {
-	a := agg.New(1, agg.Limits{Series: 9, SeriesPerMetric: 9, Metrics: 9}, Resolve, rngOf(1))
-	f := NewFeeder(a.Stripe(0))
+	a := agg.New(agg.Limits{Series: 9, SeriesPerMetric: 9, Metrics: 9}, []agg.Resolver{testParser.Resolve}, rngOf(1))
+	f := NewFeeder(a.Stripe(0), testParser)
 	p := []byte("a:1|c\nb:1000|c")
-	f.Feed(p, 0, len(p)-3, now, true)
-	f.Flush(p, now)
+	f.Feed(p, 0, len(p)-3, now.Milli(), true)
+	f.Flush(p, now.Milli())
 	c, _ := f.Counts()
 	require.EqualValues(t, 1, c.Accepted)
 	require.EqualValues(t, 1, c.Rejected[metric.Truncated])
@@ -297,10 +299,10 @@ func BenchmarkFeed(b *testing.B) {
 		tags   bool
 	}{{"series=1000", 1000, false}, {"series=10000,tags", 10_000, true}, {"series=1000000,tags", 1_000_000, true}} {
 		b.Run(c.name, func(b *testing.B) {
-			a := agg.New(1, agg.Limits{Series: 1 << 21, SeriesPerMetric: 1 << 21, Metrics: 1 << 21}, Resolve, rngOf(1))
-			f := NewFeeder(a.Stripe(0))
+			a := agg.New(agg.Limits{Series: 1 << 21, SeriesPerMetric: 1 << 21, Metrics: 1 << 21}, []agg.Resolver{testParser.Resolve}, rngOf(1))
+			f := NewFeeder(a.Stripe(0), testParser)
 			packets, lines := benchPackets(c.series, c.tags)
-			one := func(p []byte) { f.Feed(p, 0, len(p), now, false); f.Flush(p, now) }
+			one := func(p []byte) { f.Feed(p, 0, len(p), now.Milli(), false); f.Flush(p, now.Milli()) }
 			for _, p := range packets {
 				one(p)
 			}

@@ -55,7 +55,7 @@ type Socket struct {
 
 // ListenUDP binds address, with one socket for each stripe. buffer is the receive
 // buffer to ask for, in bytes.
-func ListenUDP(address string, stripes []*agg.Stripe, buffer int, c clock.Clock) (*UDP, error) {
+func ListenUDP(address string, stripes []*agg.Stripe, parser *Parser, buffer int, c clock.Clock) (*UDP, error) {
 	addr, err := net.ResolveUDPAddr("udp", address)
 	if err != nil {
 		return nil, fmt.Errorf("UDP address %q: %w; use host:port, such as 127.0.0.1:8125", address, err)
@@ -71,7 +71,7 @@ func ListenUDP(address string, stripes []*agg.Stripe, buffer int, c clock.Clock)
 		return nil, listenError("UDP", address, err)
 	}
 	for _, s := range stripes {
-		r := &reader{feeder: NewFeeder(s), stop: make(chan struct{})}
+		r := &reader{feeder: NewFeeder(s, parser), stop: make(chan struct{})}
 		if r.conn, err = listenShared(u.addr); err == nil {
 			r.raw, err = r.conn.SyscallConn()
 		}
@@ -209,12 +209,12 @@ func (r *reader) drain(c clock.Clock) error {
 }
 
 func (r *reader) feed(now time.Time) {
-	b, sec := &r.batch, metric.SecOf(now)
+	b, at := &r.batch, metric.MilliOf(now)
 	for i := range b.n {
-		at := i * slotSize
-		r.feeder.Feed(b.buf, at, at+b.length[i], sec, b.cut[i])
+		begin := i * slotSize
+		r.feeder.Feed(b.buf, begin, begin+b.length[i], at, b.cut[i])
 	}
-	r.feeder.Flush(b.buf, sec)
+	r.feeder.Flush(b.buf, at)
 }
 
 // batch is the datagrams of one system call; datagram i is at i * slotSize in buf.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"testing"
 	"time"
 
@@ -21,12 +22,12 @@ func rngOf(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0)) }
 
 func listen(t *testing.T, readers int) (*UDP, *agg.Aggregator) {
 	t.Helper()
-	a := agg.New(readers, agg.Limits{Series: 1 << 16, SeriesPerMetric: 1 << 16, Metrics: 1 << 16}, Resolve, rngOf(1))
+	a := agg.New(agg.Limits{Series: 1 << 16, SeriesPerMetric: 1 << 16, Metrics: 1 << 16}, slices.Repeat([]agg.Resolver{testParser.Resolve}, readers), rngOf(1))
 	var stripes []*agg.Stripe
 	for i := range readers {
 		stripes = append(stripes, a.Stripe(i))
 	}
-	u, err := ListenUDP("127.0.0.1:0", stripes, 4<<20, clock.NewSystem())
+	u, err := ListenUDP("127.0.0.1:0", stripes, testParser, 4<<20, clock.NewSystem())
 	require.NoError(t, err)
 	return u, a
 }
@@ -81,16 +82,16 @@ func TestLargestDatagram(t *testing.T) {
 
 func TestPortInUse(t *testing.T) {
 	u, a := listen(t, 2)
-	_, err := ListenUDP(u.Addr(), []*agg.Stripe{a.Stripe(0)}, 1<<16, clock.NewSystem())
+	_, err := ListenUDP(u.Addr(), []*agg.Stripe{a.Stripe(0)}, testParser, 1<<16, clock.NewSystem())
 	require.ErrorContains(t, err, "in use by another process")
 	require.NoError(t, u.Close())
 
 	taken, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	require.NoError(t, err)
 	defer taken.Close()
-	_, err = ListenUDP(taken.LocalAddr().String(), []*agg.Stripe{a.Stripe(0)}, 1<<16, clock.NewSystem())
+	_, err = ListenUDP(taken.LocalAddr().String(), []*agg.Stripe{a.Stripe(0)}, testParser, 1<<16, clock.NewSystem())
 	require.ErrorContains(t, err, "in use by another process")
-	_, err = ListenUDP("nowhere", []*agg.Stripe{a.Stripe(0)}, 1<<16, clock.NewSystem())
+	_, err = ListenUDP("nowhere", []*agg.Stripe{a.Stripe(0)}, testParser, 1<<16, clock.NewSystem())
 	require.ErrorContains(t, err, "host:port")
 }
 

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -84,14 +85,15 @@ func Open(c config.Config, env Env) (_ *App, err error) {
 	}
 	limits := agg.Limits{Series: c.MaxSeries, SeriesPerMetric: c.MaxSeriesPerMetric, Metrics: maxMetrics}
 	rng := rand.New(rand.NewPCG(env.Seed, 0))
-	a.agg = agg.New(c.Readers+1, limits, ingest.Resolve, rng)
+	parser := &ingest.Parser{Limits: metric.DefaultLineLimits}
+	a.agg = agg.New(limits, slices.Repeat([]agg.Resolver{parser.Resolve}, c.Readers+1), rng)
 	a.pump = flush.New(a.agg, a.store, flush.Options{Clock: env.Clock, Grace: c.Grace, Interval: c.FlushInterval, Log: env.Log})
 	var stripes []*agg.Stripe
 	for i := range c.Readers {
 		stripes = append(stripes, a.agg.Stripe(i))
 	}
-	a.inject = ingest.NewFeeder(a.agg.Stripe(c.Readers))
-	if a.udp, err = ingest.ListenUDP(c.UDP, stripes, c.UDPBuffer, env.Clock); err != nil {
+	a.inject = ingest.NewFeeder(a.agg.Stripe(c.Readers), parser)
+	if a.udp, err = ingest.ListenUDP(c.UDP, stripes, parser, c.UDPBuffer, env.Clock); err != nil {
 		return nil, err
 	}
 	a.web, err = web.Listen(c.HTTP, web.Options{
@@ -131,7 +133,7 @@ func (a *App) UDPAddr() string { return a.udp.Addr() }
 func (a *App) Inject(lines []byte) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	now := metric.SecOf(a.env.Clock.Now())
+	now := metric.MilliOf(a.env.Clock.Now())
 	a.inject.Feed(lines, 0, len(lines), now, false)
 	a.inject.Flush(lines, now)
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -54,7 +55,7 @@ func newRig(t testing.TB, fs vfs.FS, stripes int) *rig {
 // open starts anew on what fs holds, as a process does.
 func (r *rig) open(fs vfs.FS, stripes int) {
 	r.t.Helper()
-	r.agg = agg.New(stripes, agg.Limits{Series: 1 << 16, SeriesPerMetric: 1 << 16, Metrics: 1 << 10}, resolve, rand.New(rand.NewPCG(1, 1)))
+	r.agg = agg.New(agg.Limits{Series: 1 << 16, SeriesPerMetric: 1 << 16, Metrics: 1 << 10}, slices.Repeat([]agg.Resolver{resolve}, stripes), rand.New(rand.NewPCG(1, 1)))
 	var err error
 	r.store, err = tsdb.Open("data", tsdb.Options{FS: fs, Cache: 1 << 20, Fatal: func(s string) { panic(s) }})
 	require.NoError(r.t, err)
@@ -73,12 +74,12 @@ func (r *rig) add(stripe, n int, sec metric.UnixSec) {
 	events := make([]agg.Raw, n)
 	for i := range events {
 		rest := fmt.Sprintf("c#%d", i)
-		events[i] = agg.Raw{Value: 1, Sec: sec, Name: uint32(len(buf)), NameLen: 1, Rest: uint32(len(buf) + 1), RestLen: uint16(len(rest))}
+		events[i] = agg.Raw{Bits: math.Float64bits(1), Sec: sec, Name: uint32(len(buf)), NameLen: 1, Rest: uint32(len(buf) + 1), RestLen: uint16(len(rest))}
 		buf = append(append(buf, 'm'), rest...)
 	}
 	s := r.agg.Stripe(stripe)
 	s.Lock()
-	s.Add(buf, events, metric.SecOf(r.clock.Now()))
+	s.Add(buf, events, metric.MilliOf(r.clock.Now()))
 	s.Unlock()
 }
 

@@ -20,16 +20,17 @@ var imports = map[string][]string{
 	// 0, vocabulary
 	"internal/metric": {},
 	"internal/clock":  {},
+	"internal/bucket": {"internal/metric"},
 	// 1, mechanisms: none imports another
-	"agg":  {"internal/metric", "internal/clock"},
-	"tsdb": {"internal/metric", "internal/clock"},
+	"agg":  {"internal/metric", "internal/clock", "internal/bucket"},
+	"tsdb": {"internal/metric", "internal/clock", "internal/bucket"},
 	// 2, stages
-	"ingest": {"internal/metric", "internal/clock", "agg"},
-	"query":  {"internal/metric", "internal/clock"},
+	"ingest": {"internal/metric", "internal/clock", "internal/bucket", "agg"},
+	"query":  {"internal/metric", "internal/clock", "internal/bucket"},
 	// 3, edges; flush is what connects the mechanisms, and ledger and selfmon read
 	// it. In this order, so that there is no circle.
 	"web":              {"internal/metric", "internal/clock", "query"},
-	"internal/flush":   {"internal/metric", "internal/clock", "agg", "tsdb", "query"},
+	"internal/flush":   {"internal/metric", "internal/clock", "internal/bucket", "agg", "tsdb", "query"},
 	"internal/ledger":  {"internal/metric", "ingest", "internal/flush"},
 	"internal/selfmon": {"internal/metric", "agg", "tsdb", "ingest", "internal/flush", "internal/ledger"},
 	// 4, composition

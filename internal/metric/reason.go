@@ -16,6 +16,7 @@ const (
 	BadValue                      // the value is not a decimal number within ±MaxValue
 	BadType                       // the type is none of those that StatsD knows
 	UnsupportedKind               // a known type that this version does not count
+	MixedTags                     // tags in the name and tags in a field
 	BadRate                       // the sample rate is not a number in (0, 1], or is given twice
 	BadTimestamp                  // T is not a positive whole number of seconds, or is given twice
 	Future                        // T is more than MaxFuture ahead of the clock
@@ -33,7 +34,7 @@ const (
 
 var reasonNames = [NumReasons]string{
 	OK: "ok", NoValue: "no_value", NoType: "no_type", EmptyName: "empty_name", BadName: "bad_name",
-	BadUTF8: "bad_utf8", BadValue: "bad_value", BadType: "bad_type", UnsupportedKind: "unsupported_kind",
+	BadUTF8: "bad_utf8", BadValue: "bad_value", BadType: "bad_type", UnsupportedKind: "unsupported_kind", MixedTags: "mixed_tags",
 	BadRate: "bad_rate", BadTimestamp: "bad_timestamp", Future: "future", TooOld: "too_old", BadTag: "bad_tag",
 	TooManyTags: "too_many_tags", TagTooLong: "tag_too_long", NameTooLong: "name_too_long",
 	TooManyMetrics: "too_many_metrics", Overload: "overload",

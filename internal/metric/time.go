@@ -9,6 +9,18 @@ import (
 // the span [s, s+1).
 type UnixSec int64
 
+// UnixMilli is an instant in milliseconds of Unix time.
+type UnixMilli int64
+
+// MilliOf returns the millisecond that holds t.
+func MilliOf(t time.Time) UnixMilli { return UnixMilli(t.UnixMilli()) }
+
+// Sec returns the second that holds m, which is not negative.
+func (m UnixMilli) Sec() UnixSec { return UnixSec(m / 1000) }
+
+// Milli returns the first millisecond of s.
+func (s UnixSec) Milli() UnixMilli { return UnixMilli(s) * 1000 }
+
 // MaxSec is the largest second that can be stored: a partition number is 32
 // bits wide, and that of the finest tier counts hours.
 const MaxSec UnixSec = math.MaxUint32 * 3600
