@@ -36,12 +36,15 @@ test-clients: ## real clients in Python, Perl, JavaScript and C; installs them (
 	internal/e2e/clients/install.sh
 	go test -count=1 -timeout 10m -tags clients -run '^TestClient' ./internal/e2e
 
-fuzz: ## fuzz the parsers and the codec, FUZZTIME (1m) each
+fuzz: ## fuzz the parsers and the codecs, FUZZTIME (1m) each
 	go test -run '^$$' -fuzz '^FuzzLine$$' -fuzztime $(FUZZTIME) ./ingest
 	go test -run '^$$' -fuzz '^FuzzRun$$' -fuzztime $(FUZZTIME) ./tsdb
+	go test -run '^$$' -fuzz '^FuzzGauge$$' -fuzztime $(FUZZTIME) ./internal/bucket
+	go test -run '^$$' -fuzz '^FuzzDistribution$$' -fuzztime $(FUZZTIME) ./internal/bucket
+	go test -run '^$$' -fuzz '^FuzzSet$$' -fuzztime $(FUZZTIME) ./internal/bucket
 
 bench: ## benchmarks of the hot path and of the store
-	go test -run '^$$' -bench . -benchmem -count 6 ./agg ./ingest ./tsdb
+	go test -run '^$$' -bench . -benchmem -count 6 ./agg ./ingest ./tsdb ./internal/bucket
 
 screenshots: build ## take docs/screenshots anew from the demo
 	CAIRN_CHROME="$$(internal/e2e/chromium.sh)" CAIRN_SCREENSHOTS=$(CURDIR)/docs/screenshots go test -count=1 -run '^TestBrowserScreenshots$$' ./internal/e2e
