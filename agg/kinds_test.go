@@ -52,15 +52,6 @@ func merge(m map[place]bucket.Bucket, p place, b bucket.Bucket) {
 	m[p].Merge(b)
 }
 
-// bytesOf makes buckets comparable.
-func bytesOf(m map[place]bucket.Bucket) map[place]string {
-	out := map[place]string{}
-	for p, b := range m {
-		out[p] = fmt.Sprintf("%d:%x", b.Kind(), b.Append(nil, p.sec))
-	}
-	return out
-}
-
 // TestKindsAgainstMap runs random events of all kinds over two stripes, with
 // spills, detachments and releases, against one bucket a series and second.
 func TestKindsAgainstMap(t *testing.T) {

@@ -65,10 +65,13 @@ func (q *run) readBuckets() (total float64) {
 		all.Merge(sum)
 		some = true
 	}
-	if !some {
+	switch {
+	case some:
+		return readTotal(all, 1)
+	case whole == Count || whole == Sum || whole == Uniques:
 		return 0
 	}
-	return readTotal(all, 1)
+	return math.NaN() // no reading has no average
 }
 
 // resolve chooses the metric among those that have the name: the kind that was

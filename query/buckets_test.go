@@ -3,6 +3,7 @@ package query
 import (
 	"context"
 	"fmt"
+	"math"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -123,6 +124,7 @@ func TestNameOfSeveralKinds(t *testing.T) {
 
 	res, err = runKinds(t, s, Request{Metric: "nowhere", Fn: "above:3"})
 	require.NoError(t, err)
+	require.True(t, math.IsNaN(res.Total))
 	require.Equal(t, []string{`no distribution named "nowhere" is known; it appears with its first event`}, res.Warnings)
 }
 

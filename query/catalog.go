@@ -19,7 +19,9 @@ func (x *Executor) Metrics() ([]MetricInfo, error) {
 	for _, s := range append(v.Open, v.Store) {
 		for _, m := range s.Metrics() {
 			sum := all[m.ID]
-			all[m.ID] = MetricInfo{ID: m.ID, Series: sum.Series + m.Series, LastSeen: max(sum.LastSeen, m.LastSeen)}
+			all[m.ID] = MetricInfo{
+				ID: m.ID, Series: sum.Series + m.Series, LastSeen: max(sum.LastSeen, m.LastSeen), Overflow: sum.Overflow || m.Overflow,
+			}
 		}
 	}
 	out := make([]MetricInfo, 0, len(all))

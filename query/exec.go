@@ -22,7 +22,7 @@ type Result struct {
 	Tier          metric.Tier
 	SealedUntil   metric.UnixSec
 	Series        []Series // the largest totals first
-	Total         float64  // over all matched series and the whole range, as Series.Total
+	Total         float64  // over all matched series and the whole range, as Series.Total; NaN: there is none
 	SeriesMatched int      // series with an event in the range that the filters let pass
 	Truncated     bool     // Series is not all groups
 	Warnings      []string
@@ -239,6 +239,9 @@ func (q *run) result() *Result {
 	}
 	for _, g := range groups {
 		res.Series = append(res.Series, g.series(q.r, q.id.Kind))
+	}
+	if sn := q.series[metric.OverflowTags]; sn != nil && sn.event {
+		res.Warnings = append(res.Warnings, fmt.Sprintf("a cardinality limit was reached: new tagsets of %q count in the series %s; totals are exact", q.r.Metric, metric.OverflowTags))
 	}
 	if !q.known {
 		res.Warnings = append(res.Warnings, fmt.Sprintf("no %s named %q is known; it appears with its first event", q.id.Kind, q.r.Metric))

@@ -312,7 +312,16 @@ func TestCatalog(t *testing.T) {
 	}, tags)
 	metrics, err := executor(open, store).Metrics()
 	require.NoError(t, err)
-	require.Equal(t, []MetricInfo{{testID, 4, 7}}, metrics)
+	require.Equal(t, []MetricInfo{{ID: testID, Series: 4, LastSeen: 7}}, metrics)
+}
+
+func TestFoldedTagsetsAreSaid(t *testing.T) {
+	src := &fakeSource{series: map[metric.Tagset]map[metric.UnixSec]float64{metric.OverflowTags: {7200: 1}, "": {7200: 1}}}
+	for from, want := range map[metric.UnixSec]int{7200: 1, 7210: 0} {
+		res, err := executor(src, &fakeSource{}).Run(context.Background(), Request{Metric: "m", From: from, To: from + 10, Step: 10, Fn: Count, Limit: 1})
+		require.NoError(t, err)
+		require.Len(t, res.Warnings, want)
+	}
 }
 
 func randomText(rng *rand.Rand) string {

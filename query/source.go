@@ -42,6 +42,7 @@ type MetricInfo struct {
 	ID       metric.ID
 	Series   int            // of an open source: those that the store does not have
 	LastSeen metric.UnixSec // the latest bucket with an event; 0: none known
+	Overflow bool           // tagsets were folded into the overflow series
 }
 
 // View is all buckets at one instant, each exactly once.

@@ -41,6 +41,7 @@ type MetricInfo struct {
 	ID       metric.ID
 	Series   int
 	LastSeen metric.UnixSec // the latest bucket with an event
+	Overflow bool           // it has an overflow series
 }
 
 func newIndex() *index { return &index{byID: make(map[metric.ID]*indexed)} }
@@ -120,7 +121,8 @@ func (s *Store) Metrics() []MetricInfo {
 	defer s.index.mu.RUnlock()
 	out := make([]MetricInfo, len(s.index.order))
 	for i, m := range s.index.order {
-		out[i] = MetricInfo{ID: m.id, Series: len(m.series), LastSeen: m.lastSeen}
+		_, overflow := m.byTags[metric.OverflowTags]
+		out[i] = MetricInfo{ID: m.id, Series: len(m.series), LastSeen: m.lastSeen, Overflow: overflow}
 	}
 	return out
 }

@@ -110,12 +110,15 @@ func (s *Server) metrics(ctx *fasthttp.RequestCtx) {
 		Kind     string `json:"kind"`
 		Series   int    `json:"series"`
 		LastSeen int64  `json:"last_seen"`
+		Conflict bool   `json:"conflict"` // another kind has the same name
+		Overflow bool   `json:"overflow"` // a cardinality limit folded tagsets
 	}
 	body := struct {
 		Metrics []row `json:"metrics"`
 	}{make([]row, 0, len(all))}
-	for _, m := range all {
-		body.Metrics = append(body.Metrics, row{m.ID.Name, m.ID.Kind.String(), m.Series, int64(m.LastSeen)})
+	for i, m := range all { // by name
+		conflict := i > 0 && all[i-1].ID.Name == m.ID.Name || i+1 < len(all) && all[i+1].ID.Name == m.ID.Name
+		body.Metrics = append(body.Metrics, row{m.ID.Name, m.ID.Kind.String(), m.Series, int64(m.LastSeen), conflict, m.Overflow})
 	}
 	writeJSON(ctx, body)
 }

@@ -23,6 +23,7 @@ type queryFlags struct {
 	server             string
 	filters, by        []string
 	from, to, step, fn string
+	kind               string
 	limit              int
 	format             string
 }
@@ -44,7 +45,7 @@ type answer struct {
 		Max    *float64       `json:"max"`
 		Last   *float64       `json:"last"`
 	} `json:"series"`
-	Total         float64  `json:"total"`
+	Total         *float64 `json:"total"`
 	SeriesMatched int      `json:"series_matched"`
 	Truncated     bool     `json:"truncated"`
 	Warnings      []string `json:"warnings"`
@@ -61,9 +62,14 @@ func newQuery() *cobra.Command {
 		Long: `Ask a running server for a metric, and print a table, JSON or CSV.
 
 Times are Unix seconds, RFC 3339, now, or a distance back such as -1h. Filters are
-key:value, !key:value, key:a|b, key:prefix* or key:*.`,
+key:value, !key:value, key:a|b, key:prefix* or key:*.
+
+What can be asked for depends on the kind: of a counter count and rate; of a gauge
+last, avg, min, max, sum and count; of a distribution these (but last), rate,
+p50, p99.9 and so on, above:250 and below:250 (shares); of a set uniques.`,
 		Example: `  cairn query signups
   cairn query signups --by region --from -24h --step 1h
+  cairn query request.time --fn p99 --by route
   cairn query signups --filter env:prod --filter '!region:us-*' --format csv`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -77,7 +83,8 @@ key:value, !key:value, key:a|b, key:prefix* or key:*.`,
 	fl.StringVar(&f.from, "from", "-1h", "start, inclusive")
 	fl.StringVar(&f.to, "to", "now", "end, exclusive")
 	fl.StringVar(&f.step, "step", "auto", "width of a point")
-	fl.StringVar(&f.fn, "fn", "count", "count or rate")
+	fl.StringVar(&f.fn, "fn", "", "count, rate, last, avg, min, max, sum, p50, p99.9, uniques, above:250, …; by default the kind's own")
+	fl.StringVar(&f.kind, "kind", "", "counter, gauge, distribution or set, where a name has several")
 	fl.IntVar(&f.limit, "limit", 100, "groups to print, the largest totals first")
 	fl.StringVar(&f.format, "format", "table", "table, json or csv")
 	return c
@@ -116,7 +123,7 @@ func fetch(ctx context.Context, name string, f queryFlags) ([]byte, error) {
 	u := base.JoinPath("api/query")
 	u.RawQuery = url.Values{
 		"metric": {name}, "filter": f.filters, "by": f.by, "from": {f.from}, "to": {f.to},
-		"step": {f.step}, "fn": {f.fn}, "limit": {strconv.Itoa(f.limit)},
+		"step": {f.step}, "fn": {f.fn}, "kind": {f.kind}, "limit": {strconv.Itoa(f.limit)},
 	}.Encode()
 	if ctx == nil {
 		ctx = context.Background()
@@ -219,7 +226,7 @@ func printTable(w io.Writer, a *answer) error {
 	if a.Truncated {
 		cut = fmt.Sprintf("; the first %d groups are shown", len(a.Series))
 	}
-	fmt.Fprintf(t, "total %s over %d series%s\n", number(&a.Total), a.SeriesMatched, cut)
+	fmt.Fprintf(t, "total %s over %d series%s\n", number(a.Total), a.SeriesMatched, cut)
 	return t.Flush()
 }
 

@@ -127,9 +127,10 @@ func (s *openSource) Metrics() []query.MetricInfo {
 	ids := reg.Metrics()
 	seen := s.p.agg.LastSeen()
 	out := make([]query.MetricInfo, len(ids))
+	folded := reg.Overflowed()
 	for i, id := range ids {
 		unknown := s.p.notInStore(reg.Handles(id))
-		out[i] = query.MetricInfo{ID: id, LastSeen: seen[i]}
+		out[i] = query.MetricInfo{ID: id, LastSeen: seen[i], Overflow: slices.Contains(folded, id)}
 		for _, ts := range reg.Tags(unknown) {
 			// It may be in the store from an earlier run.
 			if _, ok := s.p.store.Lookup(metric.Series{ID: id, Tags: ts}); !ok {
@@ -206,7 +207,7 @@ func (s *storeSource) Metrics() []query.MetricInfo {
 	stored := s.store.Metrics()
 	out := make([]query.MetricInfo, len(stored))
 	for i, m := range stored {
-		out[i] = query.MetricInfo{ID: m.ID, Series: m.Series, LastSeen: m.LastSeen}
+		out[i] = query.MetricInfo{ID: m.ID, Series: m.Series, LastSeen: m.LastSeen, Overflow: m.Overflow}
 	}
 	return out
 }
