@@ -197,7 +197,7 @@ func TestNumbers(t *testing.T) {
 		require.NoError(t, r.end())
 		r = reader{src: b[:len(b)-1], kind: "test"}
 		r.number()
-		require.ErrorContains(t, r.end(), "offset 0")
+		require.ErrorContains(t, r.end(), "offset")
 	}
 	for _, b := range [][]byte{
 		{1, 0, 0, 0, 0, 0, 0, 0xf0, 0x7f}, {1, 0, 0, 0, 0, 0, 0, 0xf8, 0x7f}, {3}, {},

@@ -23,10 +23,11 @@ import (
 //	number     min
 //	number     max
 //	uvarint    n, how many bins
+//	varint     key of the first bin, zigzag
 //	for each bin, ascending by key:
-//	  varint   key of the first, zigzag; of each other
-//	  uvarint  how far it is above the one before it, at least 1
-//	  number   weight, above 0
+//	  uvarint  weight << 2 | g << 1 | f     f: the weight is not a whole number up to 2^53
+//	  f = 1: 8 bytes                        the weight, float64, little endian
+//	  g = 1: uvarint                        how far the next key is above this one, at least 2; g = 0: 1
 type Distribution struct {
 	Count float64 // weight of all observations: how many events they stand for
 	Sum   float64 // of value times weight
@@ -43,8 +44,11 @@ const (
 	formBins  = 1
 )
 
-// minBinBytes is what a bin takes at least: a byte each for key and weight.
-const minBinBytes = 2
+// The lowest bits of a bin's first uvarint.
+const (
+	binRaw = 1 // the weight is a float64
+	binGap = 2 // there is no bin next to it; never set at the last bin
+)
 
 // Kind returns metric.Distribution.
 func (d *Distribution) Kind() metric.Kind { return metric.Distribution }
@@ -158,13 +162,25 @@ func (d *Distribution) Append(dst []byte, _ metric.UnixSec) []byte {
 		dst = appendNumber(dst, v)
 	}
 	dst = binary.AppendUvarint(dst, uint64(len(d.bins)))
+	dst = binary.AppendVarint(dst, int64(d.bins[0].key))
 	for i, b := range d.bins {
-		if i == 0 {
-			dst = binary.AppendVarint(dst, int64(b.key))
-		} else {
-			dst = binary.AppendUvarint(dst, uint64(b.key-d.bins[i-1].key))
+		gap := uint64(1)
+		if i+1 < len(d.bins) {
+			gap = uint64(d.bins[i+1].key - b.key)
 		}
-		dst = appendNumber(dst, b.weight)
+		head := uint64(0)
+		if gap > 1 {
+			head = binGap
+		}
+		if b.weight == math.Trunc(b.weight) && b.weight <= maxWhole {
+			dst = binary.AppendUvarint(dst, uint64(b.weight)<<2|head)
+		} else {
+			dst = append(dst, byte(head|binRaw))
+			dst = binary.LittleEndian.AppendUint64(dst, math.Float64bits(b.weight))
+		}
+		if gap > 1 {
+			dst = binary.AppendUvarint(dst, gap)
+		}
 	}
 	return dst
 }
@@ -214,39 +230,54 @@ func (d *Distribution) decodeBins(r *reader) {
 	}
 	begin = r.at
 	n := r.uvarint()
-	if n == 0 || n > uint64(r.left()/minBinBytes) {
+	if n == 0 || n > uint64(r.left()) {
 		r.fail(begin, "a number of bins that the bytes cannot hold")
 		return
 	}
+	begin = r.at
+	key := r.varint()
 	d.bins = slices.Grow(d.bins, int(n))
 	for i := range n {
-		begin = r.at
-		var key int64
-		if i == 0 {
-			key = r.varint()
-		} else {
-			gap := r.uvarint()
-			if gap == 0 || gap > 2*maxKey {
-				r.fail(begin, "bins out of order")
-			}
-			key = int64(d.bins[i-1].key) + int64(gap)
-		}
-		if key != 0 && (key < -maxKey || key > maxKey || key > -minKey && key < minKey) {
+		if key < -maxKey || key > maxKey || key != 0 && key > -minKey && key < minKey {
 			r.fail(begin, "a bin beyond all values")
 		}
-		begin = r.at
-		weight := r.number()
-		if !(weight > 0) {
-			r.fail(begin, "a weight that is not above 0")
+		weight, gap := r.bin()
+		if gap > 1 && i == n-1 {
+			r.fail(r.at, "a gap after the last bin")
 		}
 		if r.err != nil {
 			return
 		}
 		d.bins = append(d.bins, bin{int32(key), weight})
+		begin = r.at
+		key += gap
 	}
 	if d.bins.fold() {
 		r.fail(begin, "bins further apart than any that are kept")
 	}
+}
+
+// bin reads a bin's weight, and how far the next key is above it.
+func (r *reader) bin() (weight float64, gap int64) {
+	begin := r.at
+	head := r.uvarint()
+	weight = float64(head >> 2)
+	if head&binRaw != 0 {
+		weight = r.float64()
+	}
+	if !(weight > 0) || head>>2 > maxWhole || head&binRaw != 0 && head>>2 != 0 {
+		r.fail(begin, "a weight that is not above 0, or too large")
+	}
+	if head&binGap == 0 {
+		return weight, 1
+	}
+	begin = r.at
+	u := r.uvarint()
+	if u < 2 || u > 2*maxKey {
+		r.fail(begin, "a gap that is none, or beyond all values")
+		return weight, 1
+	}
+	return weight, int64(u)
 }
 
 // Reset empties the distribution and keeps the memory of its bins.

@@ -185,33 +185,35 @@ func TestGoldenDistribution(t *testing.T) {
 	d.Observe(255, 1)
 	require.Equal(t, []byte{
 		0x01, 0x14, 0xb8, 0x1f, 0x00, 0xfc, 0x07,
-		0x03, 0x00, 0x04, 0xb5, 0x9b, 0x02, 0x0c, 0x01, 0x04,
+		0x03, 0x00, 0x06, 0xb5, 0x9b, 0x02, 0x0c, 0x04,
 	}, encode(d))
 }
 
 func TestDistributionRefuses(t *testing.T) {
 	for why, src := range map[string][]byte{
-		"unknown form":      {2},
-		"count of zero":     {0, 0, 4},
-		"no bins":           {1, 4, 4, 4, 4, 0},
-		"more bins":         {1, 4, 4, 4, 4, 2, 0, 4},
-		"bins without end":  {1, 4, 4, 4, 4, 0xff, 0xff, 0xff, 0xff, 0x0f, 0, 4},
-		"min above max":     {1, 4, 4, 8, 4, 1, 0, 4},
-		"the same bin":      {1, 8, 4, 4, 4, 2, 0, 4, 0, 4},
-		"weight of zero":    {1, 4, 4, 4, 4, 1, 0, 0},
-		"negative weight":   {1, 4, 4, 4, 4, 1, 0, 2},
-		"bin of no value":   {1, 4, 4, 4, 4, 1, 2, 4},
-		"bin beyond":        {1, 4, 4, 4, 4, 1, 0xfe, 0xff, 0x0f, 4},
-		"not finite weight": {1, 4, 4, 4, 4, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0xf0, 0x7f},
-		"trailing bytes":    {0, 4, 4, 4},
-		"sum not finite":    {0, 1, 0, 0, 0, 0, 0, 0, 0xe0, 0x7f, 0x20},
-		"bins too far apart": {
-			1, 8, 4, 4, 4, 2, 0xc0, 0xb2, 0x04, 4, 0x80, 0x20, 4,
-		},
+		"unknown form":       {2},
+		"count of zero":      {0, 0, 4},
+		"no bins":            {1, 4, 4, 4, 4, 0},
+		"more bins":          {1, 4, 4, 4, 4, 2, 0, 4},
+		"bins without end":   {1, 4, 4, 4, 4, 0xff, 0xff, 0xff, 0xff, 0x0f, 0, 4},
+		"min above max":      {1, 4, 4, 8, 4, 1, 0, 4},
+		"the same bin":       {1, 8, 4, 4, 4, 2, 0, 6, 0, 4},
+		"a gap of one":       {1, 8, 4, 4, 4, 2, 0xc0, 0xb2, 0x04, 6, 1, 4},
+		"gap at the end":     {1, 8, 4, 4, 4, 1, 0xc0, 0xb2, 0x04, 6, 2},
+		"weight of zero":     {1, 4, 4, 4, 4, 1, 0, 0},
+		"two weights":        {1, 4, 4, 4, 4, 1, 0, 5, 0, 0, 0, 0, 0, 0, 0xf0, 0x3f},
+		"negative weight":    {1, 4, 4, 4, 4, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0xf0, 0xbf},
+		"infinite weight":    {1, 4, 4, 4, 4, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0xf0, 0x7f},
+		"bin of no value":    {1, 4, 4, 4, 4, 1, 2, 4},
+		"bin beyond":         {1, 4, 4, 4, 4, 1, 0xfe, 0xff, 0x0f, 4},
+		"next to no value":   {1, 4, 4, 4, 4, 2, 0, 4, 4},
+		"trailing bytes":     {0, 4, 4, 4},
+		"sum not finite":     {0, 1, 0, 0, 0, 0, 0, 0, 0xe0, 0x7f, 0x20},
+		"bins too far apart": {1, 8, 4, 4, 4, 2, 0xc0, 0xb2, 0x04, 6, 0x80, 0x20, 4},
 	} {
 		require.ErrorContains(t, (&Distribution{}).Decode(src, base), "offset", why)
 	}
-	require.NoError(t, (&Distribution{}).Decode([]byte{1, 8, 4, 4, 4, 2, 0xc0, 0xb2, 0x04, 4, 0xff, 0x1f, 4}, base), "as far as may be")
+	require.NoError(t, (&Distribution{}).Decode([]byte{1, 8, 4, 4, 4, 2, 0xc0, 0xb2, 0x04, 6, 0xff, 0x1f, 4}, base), "as far as may be")
 }
 
 func FuzzDistribution(f *testing.F) {

@@ -81,17 +81,8 @@ func (r *reader) varint() int64 {
 func (r *reader) number() float64 {
 	begin := r.at
 	if r.left() > 0 && r.src[r.at] == rawNumber {
-		if r.left() < 9 {
-			r.fail(begin, "number cut short")
-			return 0
-		}
-		v := math.Float64frombits(binary.LittleEndian.Uint64(r.src[begin+1:]))
-		r.at += 9
-		if v-v != 0 {
-			r.fail(begin, "a number that is not finite")
-			return 0
-		}
-		return v
+		r.at++
+		return r.float64()
 	}
 	u := r.uvarint()
 	n := int64(u>>2) ^ -int64(u>>1&1)
@@ -100,6 +91,21 @@ func (r *reader) number() float64 {
 		return 0
 	}
 	return float64(n)
+}
+
+// float64 reads a finite float64.
+func (r *reader) float64() float64 {
+	if r.left() < 8 {
+		r.fail(r.at, "number cut short")
+		return 0
+	}
+	v := math.Float64frombits(binary.LittleEndian.Uint64(r.src[r.at:]))
+	if v-v != 0 {
+		r.fail(r.at, "a number that is not finite")
+		return 0
+	}
+	r.at += 8
+	return v
 }
 
 // end returns what was wrong; bytes that nobody read are wrong too.

@@ -123,14 +123,15 @@ func (s *Set) insertCode(code uint32) {
 	s.regs[i] = max(s.regs[i], rank)
 }
 
-// densify turns codes into registers.
+// densify turns codes into registers, and lets go of the codes' memory: a set
+// that is this large in one second is so in the next, and would keep both.
 func (s *Set) densify() {
 	s.regs = slices.Grow(s.regs, registers)[:registers]
 	clear(s.regs)
 	for _, code := range s.codes {
 		s.insertCode(code)
 	}
-	s.codes = s.codes[:0]
+	s.codes = nil
 }
 
 // Merge adds the members of another set.
