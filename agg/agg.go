@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	"cairn/internal/bucket"
 	"cairn/internal/metric"
 )
 
@@ -76,7 +77,7 @@ func (a *Aggregator) Detach(w metric.UnixSec) *Sealed {
 			if sec < w {
 				part.seconds[sec] = b
 				delete(s.seconds, sec)
-				s.entries -= b.n + secondCost
+				s.entries -= b.cost
 				s.open -= b.events
 			}
 		}
@@ -102,17 +103,22 @@ func (d *Sealed) Release() {
 		p.from.mu.Lock()
 		for _, b := range p.seconds {
 			p.from.pool.put(b.chunks)
+			p.from.bucketPool.put(b.buckets)
 		}
 		p.from.mu.Unlock()
 	}
 	d.parts = nil
 }
 
-// BySeries calls yield once for each series in d, in the order of handles, with
+// Counters calls yield once for each counter in d, in the order of handles, with
 // its buckets in the order of time, one each. The slice is only valid during the
 // call.
-func (d *Sealed) BySeries(yield func(h Handle, sums []metric.Sum) error) error {
-	start := d.offsets()
+func (d *Sealed) Counters(yield func(h Handle, sums []metric.Sum) error) error {
+	start := d.offsets(func(b *second, count func(slot uint32)) {
+		for i := range b.n {
+			count(b.at(i).slot)
+		}
+	})
 	if len(start) == 0 {
 		return nil
 	}
@@ -139,7 +145,7 @@ func (d *Sealed) BySeries(yield func(h Handle, sums []metric.Sum) error) error {
 }
 
 // offsets counts the entries a handle: those of h will lie at [out[h], out[h+1]).
-func (d *Sealed) offsets() []uint32 {
+func (d *Sealed) offsets(each func(b *second, count func(slot uint32))) []uint32 {
 	handles := 0
 	for _, p := range d.parts {
 		for _, h := range p.handles {
@@ -152,15 +158,68 @@ func (d *Sealed) offsets() []uint32 {
 	out := make([]uint32, handles+1)
 	for _, p := range d.parts {
 		for _, b := range p.seconds {
-			for i := range b.n {
-				out[p.handles[b.at(i).slot]+1]++
-			}
+			each(b, func(slot uint32) { out[p.handles[slot]+1]++ })
 		}
 	}
 	for h := range handles {
 		out[h+1] += out[h]
 	}
 	return out
+}
+
+// Buckets is Counters for all other kinds. The buckets must not be changed.
+func (d *Sealed) Buckets(yield func(h Handle, dated []bucket.Dated) error) error {
+	start := d.offsets(func(b *second, count func(slot uint32)) {
+		for i := range b.buckets {
+			count(b.buckets[i].slot)
+		}
+	})
+	if len(start) == 0 {
+		return nil
+	}
+	all := make([]bucket.Dated, start[len(start)-1])
+	next := slices.Clone(start)
+	for _, p := range d.parts {
+		for sec, b := range p.seconds {
+			for i := range b.buckets {
+				e := &b.buckets[i]
+				h := p.handles[e.slot]
+				all[next[h]] = bucket.Dated{Sec: sec, Events: e.n, Bucket: e.b}
+				next[h]++
+			}
+		}
+	}
+	for h := range len(start) - 1 {
+		if dated := all[start[h]:start[h+1]]; len(dated) > 0 {
+			if err := yield(Handle(h), mergeDated(dated)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// mergeDated sorts dated by time and merges those of one second, into a bucket
+// of its own: queries read the parts meanwhile.
+func mergeDated(dated []bucket.Dated) []bucket.Dated {
+	slices.SortFunc(dated, func(a, b bucket.Dated) int { return int(a.Sec - b.Sec) })
+	n, own := 0, false
+	for _, d := range dated[1:] {
+		last := &dated[n]
+		if d.Sec != last.Sec {
+			n++
+			dated[n], own = d, false
+			continue
+		}
+		if !own {
+			whole := bucket.New(last.Bucket.Kind())
+			whole.Merge(last.Bucket)
+			last.Bucket, own = whole, true
+		}
+		last.Events += d.Events
+		last.Bucket.Merge(d.Bucket)
+	}
+	return dated[:n+1]
 }
 
 // mergeSums sorts sums by time and adds those of one second, in place.

@@ -14,17 +14,29 @@ import (
 	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
+	"cairn/internal/bucket"
 	"cairn/internal/metric"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// testResolve reads "type|tag" as rest: "c", "c|a", "c@2|a" (weight 2).
+// testResolve reads "type|tag" as rest: "c", "c|a", "c@2|a" (weight 2); "g", "d",
+// "d@10/3", "s".
 func testResolve(name, rest []byte, _ metric.UnixSec) (Resolution, metric.Reason) {
 	kind, tag, _ := strings.Cut(string(rest), "|")
-	w := Weight{1, 1}
+	w, k := Weight{1, 1}, metric.Counter
 	switch kind {
 	case "c":
+	case "g":
+		k = metric.Gauge
+	case "d":
+		k = metric.Distribution
+	case "d@10/3":
+		k, w = metric.Distribution, Weight{10, 3}
+	case "d ignored":
+		return Resolution{Series: metric.Series{ID: metric.ID{Name: string(name), Kind: metric.Distribution}}, Weight: w, TimeIgnored: true}, metric.OK
+	case "s":
+		k = metric.Set
 	case "c@2":
 		w.Num = 2
 	case "c@10/3":
@@ -32,7 +44,7 @@ func testResolve(name, rest []byte, _ metric.UnixSec) (Resolution, metric.Reason
 	default:
 		return Resolution{}, metric.BadType
 	}
-	s := metric.Series{ID: metric.ID{Name: string(name), Kind: metric.Counter}}
+	s := metric.Series{ID: metric.ID{Name: string(name), Kind: k}}
 	if tag != "" {
 		// "x" and "x " are two spellings of one series.
 		s.Tags = metric.NewTagset([]metric.Tag{{Key: strings.TrimSpace(tag)}})
@@ -63,25 +75,26 @@ func add(s *Stripe, name, rest string, v float64, sec, now metric.UnixSec) metri
 	return events[0].Reason
 }
 
-type bucket struct {
+type place struct {
 	series metric.Series
 	sec    metric.UnixSec
 }
 
 // collect reads everything: what is open and what was detached.
-func collect(a *Aggregator, detached ...*Sealed) map[bucket]float64 {
-	out := map[bucket]float64{}
+func collect(a *Aggregator, detached ...*Sealed) map[place]float64 {
+	out := map[place]float64{}
 	n := a.Registry.Len()
 	want, all := make([]uint32, n), make([]Handle, n)
 	for h := range n {
 		want[h], all[h] = uint32(h+1), Handle(h)
 	}
 	see := func(i uint32, sec metric.UnixSec, sum float64) {
-		out[bucket{a.Registry.Series(Handle(i)), sec}] += sum
+		out[place{a.Registry.Series(Handle(i)), sec}] += sum
 	}
-	a.Open(want, all, 0, metric.MaxSec, see)
+	v := Visitor{Sum: see, Bucket: func(uint32, metric.UnixSec, bucket.Bucket) {}}
+	a.Open(want, all, 0, metric.MaxSec, v)
 	for _, d := range detached {
-		d.Read(want, 0, metric.MaxSec, see)
+		d.Read(want, 0, metric.MaxSec, v)
 	}
 	return out
 }
@@ -90,7 +103,7 @@ func collect(a *Aggregator, detached ...*Sealed) map[bucket]float64 {
 func TestAgainstMap(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a := newTest(2, roomy)
-		oracle, flushed := map[bucket]float64{}, map[bucket]float64{}
+		oracle, flushed := map[place]float64{}, map[place]float64{}
 		var events uint64
 		var sealed []*Sealed
 		now := metric.UnixSec(1000)
@@ -114,7 +127,7 @@ func TestAgainstMap(t *testing.T) {
 					if sec == 0 {
 						sec = now
 					}
-					oracle[bucket{r.Series, sec}] += r.Weight.Of(v)
+					oracle[place{r.Series, sec}] += r.Weight.Of(v)
 				}
 				stripe.Lock()
 				require.Equal(t, len(batch), stripe.Add(buf, batch, now.Milli()))
@@ -126,13 +139,13 @@ func TestAgainstMap(t *testing.T) {
 			"detach": func(t *rapid.T) {
 				a.Spill(now - 3)
 				d := a.Detach(now - 3)
-				if err := d.BySeries(func(h Handle, sums []metric.Sum) error {
+				if err := d.Counters(func(h Handle, sums []metric.Sum) error {
 					for i, s := range sums {
 						require.Less(t, s.Sec, now-3)
 						if i > 0 {
 							require.Less(t, sums[i-1].Sec, s.Sec, "one sum a second, in order")
 						}
-						flushed[bucket{a.Registry.Series(h), s.Sec}] += s.Value
+						flushed[place{a.Registry.Series(h), s.Sec}] += s.Value
 					}
 					return nil
 				}); err != nil {
@@ -153,9 +166,9 @@ func TestAgainstMap(t *testing.T) {
 		})
 		a.Spill(metric.MaxSec)
 		last := a.Detach(metric.MaxSec)
-		require.NoError(t, last.BySeries(func(h Handle, sums []metric.Sum) error {
+		require.NoError(t, last.Counters(func(h Handle, sums []metric.Sum) error {
 			for _, s := range sums {
-				flushed[bucket{a.Registry.Series(h), s.Sec}] += s.Value
+				flushed[place{a.Registry.Series(h), s.Sec}] += s.Value
 			}
 			return nil
 		}))
@@ -233,7 +246,7 @@ func TestOverflowKeepsTotals(t *testing.T) {
 	m := metric.ID{Name: "m", Kind: metric.Counter}
 	require.Len(t, a.Registry.Handles(m), 4, "three series and the overflow")
 	require.Equal(t, []metric.ID{m}, a.Registry.Overflowed())
-	over := collect(a)[bucket{metric.Series{ID: m, Tags: metric.OverflowTags}, 10}]
+	over := collect(a)[place{metric.Series{ID: m, Tags: metric.OverflowTags}, 10}]
 	require.Equal(t, 97.0, over)
 
 	require.Equal(t, metric.OK, add(a.Stripe(0), "n", "c", 1, 0, 10))
@@ -277,7 +290,7 @@ func TestAliasesAreBounded(t *testing.T) {
 		add(a.Stripe(0), "m", "c|x"+strings.Repeat(" ", i), 1, 0, 10)
 	}
 	require.Len(t, a.Stripe(0).table.aliases, 10*aliasesPerSeries)
-	require.Equal(t, map[bucket]float64{{metric.Series{
+	require.Equal(t, map[place]float64{{metric.Series{
 		ID: metric.ID{Name: "m", Kind: metric.Counter}, Tags: metric.NewTagset([]metric.Tag{{Key: "x"}}),
 	}, 10}: 200}, collect(a))
 }

@@ -1,46 +1,67 @@
 package agg
 
 import (
+	"slices"
+
+	"cairn/internal/bucket"
 	"cairn/internal/metric"
 )
 
+// Visitor takes buckets, each in one or several parts, in no order. i is the number
+// under which the reader wants the series. Sum is called for counters, Bucket for
+// all other kinds; that of a kind which is not wanted may be nil. A bucket must not be changed, and is only valid during the call.
+type Visitor struct {
+	Sum    func(i uint32, sec metric.UnixSec, sum float64)
+	Bucket func(i uint32, sec metric.UnixSec, b bucket.Bucket)
+}
+
+// holdBuckets is holdSlots for buckets, whose visit is a merge.
+const holdBuckets = 128
+
 // Open reads the buckets of the wanted series that are still in the stripes.
-// want[h] is 1 + the number under which yield is to get the series with handle
-// h, or 0; handles beyond its end are not wanted. Only seconds in [from, to) are given,
-// in no order, and one bucket may come in several parts.
+// want[h] is 1 + the number under which v is to get the series with handle h, or
+// 0; handles beyond its end are not wanted. Only seconds in [from, to) are given.
 //
-// Each sum is seen exactly once if no Detach runs meanwhile; a stripe's lock is
+// Each event is seen exactly once if no Detach runs meanwhile; a stripe's lock is
 // held for a moment at a time only.
-func (a *Aggregator) Open(want []uint32, wanted []Handle, from, to metric.UnixSec, yield func(i uint32, sec metric.UnixSec, sum float64)) {
+func (a *Aggregator) Open(want []uint32, wanted []Handle, from, to metric.UnixSec, v Visitor) {
 	for _, s := range a.stripes {
-		s.readOpen(want, wanted, from, to, yield)
+		s.readOpen(want, wanted, from, to, v)
 	}
 }
 
+// extent is how far a second's lists reached at one instant.
 type extent struct {
-	sec metric.UnixSec
-	b   *second
-	n   int
+	sec     metric.UnixSec
+	b       *second
+	n       int
+	buckets []bucketPartial
 }
 
-func (s *Stripe) readOpen(want []uint32, wanted []Handle, from, to metric.UnixSec, yield func(uint32, metric.UnixSec, float64)) {
-	// Slots and the lengths of the lists are taken at one instant: a sum that
-	// spills later is behind its list's length and was seen in its slot.
+func (s *Stripe) readOpen(want []uint32, wanted []Handle, from, to metric.UnixSec, v Visitor) {
+	// Slots and the lengths of the lists are taken at one instant: what spills
+	// later is behind its list's length and was seen in its slot.
 	s.mu.Lock()
 	handles := s.handles[:len(s.handles):len(s.handles)]
 	var lists []extent
 	for sec, b := range s.seconds {
 		if sec >= from && sec < to {
-			lists = append(lists, extent{sec, b, b.n})
+			lists = append(lists, extent{sec, b, b.n, b.buckets})
 		}
 	}
 	for _, h := range wanted {
 		if int(h) >= len(s.slotOf) || s.slotOf[h] == 0 {
 			continue
 		}
-		sl := &s.slots[s.slotOf[h]-1]
-		if sec := metric.UnixSec(sl.sec); sl.n > 0 && sec >= from && sec < to {
-			yield(want[h]-1, sec, sl.sum)
+		i := s.slotOf[h] - 1
+		sl := &s.slots[i]
+		sec := metric.UnixSec(sl.sec)
+		switch {
+		case sl.n == 0 || sec < from || sec >= to:
+		case s.bucketOf[i] == 0:
+			v.Sum(want[h]-1, sec, sl.sum)
+		default:
+			v.Bucket(want[h]-1, sec, s.buckets[s.bucketOf[i]-1])
 		}
 	}
 	s.mu.Unlock()
@@ -51,16 +72,29 @@ func (s *Stripe) readOpen(want []uint32, wanted []Handle, from, to metric.UnixSe
 			for i := at; i < min(at+holdSlots, l.n); i++ {
 				e := l.b.at(i)
 				if h := handles[e.slot]; int(h) < len(want) && want[h] != 0 {
-					yield(want[h]-1, l.sec, e.sum)
+					v.Sum(want[h]-1, l.sec, e.sum)
 				}
 			}
+			s.mu.Unlock()
+		}
+		for part := range slices.Chunk(l.buckets, holdBuckets) {
+			s.mu.Lock()
+			visitBuckets(part, handles, want, l.sec, v)
 			s.mu.Unlock()
 		}
 	}
 }
 
+func visitBuckets(list []bucketPartial, handles []Handle, want []uint32, sec metric.UnixSec, v Visitor) {
+	for i := range list {
+		if h := handles[list[i].slot]; int(h) < len(want) && want[h] != 0 {
+			v.Bucket(want[h]-1, sec, list[i].b)
+		}
+	}
+}
+
 // Read is Open for what Detach took.
-func (d *Sealed) Read(want []uint32, from, to metric.UnixSec, yield func(i uint32, sec metric.UnixSec, sum float64)) {
+func (d *Sealed) Read(want []uint32, from, to metric.UnixSec, v Visitor) {
 	for _, p := range d.parts {
 		for sec, b := range p.seconds {
 			if sec < from || sec >= to {
@@ -69,9 +103,10 @@ func (d *Sealed) Read(want []uint32, from, to metric.UnixSec, yield func(i uint3
 			for i := range b.n {
 				e := b.at(i)
 				if h := p.handles[e.slot]; int(h) < len(want) && want[h] != 0 {
-					yield(want[h]-1, sec, e.sum)
+					v.Sum(want[h]-1, sec, e.sum)
 				}
 			}
+			visitBuckets(b.buckets, p.handles, want, sec, v)
 		}
 	}
 }

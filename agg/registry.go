@@ -1,7 +1,10 @@
 package agg
 
 import (
+	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 
 	"cairn/internal/metric"
 )
@@ -25,7 +28,14 @@ type Registry struct {
 	mu      sync.RWMutex // guards all below
 	byID    map[metric.ID]uint32
 	metrics []registered
-	series  []seriesEntry // by handle
+	series  []seriesEntry    // by handle
+	kinds   map[string]uint8 // by name: a bit a kind
+
+	// full says that memory is short: no new series, whatever the limits allow.
+	full atomic.Bool
+
+	levelMu sync.Mutex         // guards levels
+	levels  map[Handle]float64 // of gauges that are adjusted
 }
 
 type registered struct {
@@ -42,7 +52,7 @@ type seriesEntry struct {
 
 // NewRegistry returns an empty registry.
 func NewRegistry(l Limits) *Registry {
-	return &Registry{limits: l, byID: make(map[metric.ID]uint32)}
+	return &Registry{limits: l, byID: make(map[metric.ID]uint32), kinds: make(map[string]uint8), levels: make(map[Handle]float64)}
 }
 
 // Intern returns the handle of s, which it makes up on first sight. Beyond the
@@ -68,12 +78,13 @@ func (r *Registry) Intern(s metric.Series) (h Handle, ok bool) {
 		m = uint32(len(r.metrics))
 		r.byID[s.ID] = m
 		r.metrics = append(r.metrics, registered{id: s.ID, byTags: make(map[metric.Tagset]Handle)})
+		r.kinds[s.Name] |= 1 << s.Kind
 	}
 	e := &r.metrics[m]
 	if h, ok = e.byTags[s.Tags]; ok {
 		return h, true
 	}
-	if len(r.series) >= r.limits.Series || len(e.handles) >= r.limits.SeriesPerMetric {
+	if len(r.series) >= r.limits.Series || len(e.handles) >= r.limits.SeriesPerMetric || r.full.Load() {
 		e.overflow = true
 		if h, ok = e.byTags[metric.OverflowTags]; ok {
 			return h, true
@@ -150,6 +161,55 @@ func (r *Registry) Overflowed() []metric.ID {
 		}
 	}
 	return out
+}
+
+// Conflict is a name under which events of more than one kind came: each kind is
+// a metric of its own.
+type Conflict struct {
+	Name  string
+	Kinds []metric.Kind
+}
+
+// Conflicts returns the names seen under several kinds since the start, sorted.
+func (r *Registry) Conflicts() []Conflict {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	var out []Conflict
+	for name, bits := range r.kinds {
+		if bits&(bits-1) == 0 {
+			continue
+		}
+		c := Conflict{Name: name}
+		for _, k := range metric.Kinds {
+			if bits&(1<<k) != 0 {
+				c.Kinds = append(c.Kinds, k)
+			}
+		}
+		out = append(out, c)
+	}
+	slices.SortFunc(out, func(a, b Conflict) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+// SetFull says whether memory is short. While it is, new tagsets fold into the
+// overflow series as they do beyond the limits; what is known goes on counting.
+func (r *Registry) SetFull(full bool) { r.full.Store(full) }
+
+// Full reports what SetFull said.
+func (r *Registry) Full() bool { return r.full.Load() }
+
+// level assigns or adjusts the level of a gauge and returns it. It is shared by
+// the stripes, because senders on different sockets adjust one gauge. It begins
+// at 0 with the process, as in etsy's StatsD.
+func (r *Registry) level(h Handle, v float64, op Op) float64 {
+	r.levelMu.Lock()
+	defer r.levelMu.Unlock()
+	if op == Adjust {
+		v += r.levels[h]
+		v = min(max(v, -metric.MaxValue), metric.MaxValue)
+	}
+	r.levels[h] = v
+	return v
 }
 
 func (r *Registry) metricOf(h Handle) uint32 {

@@ -1,5 +1,10 @@
 package agg
 
+import (
+	"cairn/internal/bucket"
+	"cairn/internal/metric"
+)
+
 // partial is what one slot contributes to one second.
 type partial struct {
 	slot uint32
@@ -74,7 +79,53 @@ type second struct {
 	// stamped finds the entry of a slot among those that came with a timestamp,
 	// so that many events with one timestamp take one entry.
 	stamped map[uint32]uint32
+	buckets []bucketPartial // of series that are no counters
 	events  uint64
+	cost    int // of all its entries, and its own, in units of 16 bytes
+}
+
+// bucketPartial is a partial of a kind that is no number.
+type bucketPartial struct {
+	slot uint32
+	n    uint32 // events
+	b    bucket.Bucket
+}
+
+func (p *bucketPartial) cost() int { return 2 + p.b.Size()/16 }
+
+// bucketPool keeps buckets that a flush gave back, by kind, for the one stripe
+// that owns it.
+type bucketPool struct {
+	free [metric.Set + 1][]bucket.Bucket
+}
+
+// What an idle stripe keeps of each kind after a burst: at most 65,536 buckets of
+// at most 4 KiB, which is a distribution with some 200 different values.
+const (
+	maxFreeBuckets    = 1 << 16
+	maxFreeBucketSize = 4 << 10
+)
+
+func (p *bucketPool) get(k metric.Kind) bucket.Bucket {
+	free := p.free[k]
+	if n := len(free); n > 0 {
+		b := free[n-1]
+		free[n-1] = nil
+		p.free[k] = free[:n-1]
+		return b
+	}
+	return bucket.New(k)
+}
+
+func (p *bucketPool) put(list []bucketPartial) {
+	for i := range list {
+		b := list[i].b
+		k := b.Kind()
+		if len(p.free[k]) < maxFreeBuckets && b.Size() <= maxFreeBucketSize {
+			b.Reset()
+			p.free[k] = append(p.free[k], b)
+		}
+	}
 }
 
 // secondCost is what a second itself counts for among the entries: its head, its

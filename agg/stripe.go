@@ -4,6 +4,7 @@ import (
 	"math"
 	"sync"
 
+	"cairn/internal/bucket"
 	"cairn/internal/metric"
 )
 
@@ -73,32 +74,47 @@ const maxWeights = 1 << 12
 
 // slot is a series' current second.
 type slot struct {
-	sec uint32 // Unix seconds; 32 bits last until 2106
-	n   uint32 // events in it; 0: the slot is empty
-	sum float64
+	sec uint32  // Unix seconds; 32 bits last until 2106
+	n   uint32  // events in it; 0: the slot is empty
+	sum float64 // of a counter; other kinds have a bucket
 }
+
+// how is what an alias does with its events' numbers: the kind and an index into
+// Stripe.weights. It is 0 for a counter that weighs 1, which is the most common.
+type how uint32
+
+const weightBits = 30
+
+func howOf(k metric.Kind, weight uint32) how { return how(k-metric.Counter)<<weightBits | how(weight) }
+
+func (h how) kind() metric.Kind { return metric.Counter + metric.Kind(h>>weightBits) }
+func (h how) weight() uint32    { return uint32(h) & (1<<weightBits - 1) }
 
 // Stripe is one of the independent tables. Its owner locks it for a batch.
 type Stripe struct {
 	registry *Registry
 	resolve  Resolver
 
-	mu        sync.Mutex // guards all below
-	table     table
-	weights   []Weight
-	weightOf  map[Weight]uint32
-	slots     []slot
-	handles   []Handle // of slots
-	metricOf  []uint32 // of slots: number of the metric in the registry
-	slotOf    []uint32 // slot + 1 by handle; 0: none
-	seconds   map[metric.UnixSec]*second
-	entries   int     // in seconds, all told, and secondCost for each of them
-	recent    *second // the one that was last asked for
-	recentSec metric.UnixSec
-	lastSeen  []metric.UnixSec // by metric number: the latest second in seconds
-	pool      chunkPool
-	accepted  uint64 // events, ever
-	open      uint64 // events, in slots and seconds
+	mu         sync.Mutex // guards all below
+	table      table
+	weights    []Weight
+	weightOf   map[Weight]uint32
+	slots      []slot
+	handles    []Handle        // of slots
+	metricOf   []uint32        // of slots: number of the metric in the registry
+	slotOf     []uint32        // slot + 1 by handle; 0: none
+	bucketOf   []uint32        // of slots: place in buckets + 1; 0: a counter
+	buckets    []bucket.Bucket // the current second's, of slots that are no counters; nil: empty
+	seconds    map[metric.UnixSec]*second
+	entries    int     // in seconds, all told, and secondCost for each of them
+	recent     *second // the one that was last asked for
+	recentSec  metric.UnixSec
+	lastSeen   []metric.UnixSec // by metric number: the latest second in seconds
+	pool       chunkPool
+	bucketPool bucketPool
+	accepted   uint64 // events, ever
+	open       uint64 // events, in slots and seconds
+	ignored    uint64 // events with a timestamp that their kind has no use for
 
 	batch [stage]uint64 // index cells of the events being looked up
 }
@@ -120,6 +136,10 @@ func (s *Stripe) Lock() { s.mu.Lock() }
 
 // Unlock gives it back.
 func (s *Stripe) Unlock() { s.mu.Unlock() }
+
+// IgnoredTimes returns how many events had a timestamp in their key that means
+// nothing for their kind. The caller holds the lock.
+func (s *Stripe) IgnoredTimes() uint64 { return s.ignored }
 
 // Add adds up events that lie in buf; the caller holds the lock. now is when
 // they arrived. It sets Reason in each event, and returns how
@@ -155,14 +175,14 @@ func (s *Stripe) addStage(buf []byte, events []Raw, at metric.UnixMilli) int {
 			entry, found = t.find(e.hash, name, rest)
 		}
 		if !found {
-			e.Reason = s.first(name, rest, e, now)
+			e.Reason = s.first(name, rest, e, at)
 		} else {
 			a := &t.aliases[entry]
-			v := math.Float64frombits(e.Bits)
-			if a.weight != 0 {
-				v = s.weights[a.weight].Of(v)
+			if a.how == 0 {
+				e.Reason = s.add(a.slot, math.Float64frombits(e.Bits), e.Sec, now)
+			} else {
+				e.Reason = s.addAs(a.slot, a.how.kind(), s.weights[a.how.weight()], e, e.Sec, at)
 			}
-			e.Reason = s.add(a.slot, v, e.Sec, now)
 		}
 		if e.Reason == metric.OK {
 			accepted++
@@ -224,7 +244,7 @@ func (s *Stripe) second(sec metric.UnixSec) *second {
 	}
 	b := s.seconds[sec]
 	if b == nil {
-		b = new(second)
+		b = &second{cost: secondCost}
 		s.seconds[sec] = b
 		s.entries += secondCost
 	}
@@ -235,8 +255,13 @@ func (s *Stripe) second(sec metric.UnixSec) *second {
 func (s *Stripe) push(b *second, sec metric.UnixSec, p partial) {
 	b.append(&s.pool, p)
 	b.events += uint64(p.n)
+	b.cost++
 	s.entries++
-	if m := s.metricOf[p.slot]; s.lastSeen[m] < sec {
+	s.see(p.slot, sec)
+}
+
+func (s *Stripe) see(slot uint32, sec metric.UnixSec) {
+	if m := s.metricOf[slot]; s.lastSeen[m] < sec {
 		s.lastSeen[m] = sec
 	}
 }
@@ -246,13 +271,18 @@ func (s *Stripe) push(b *second, sec metric.UnixSec, p partial) {
 func (s *Stripe) spill(i uint32) {
 	sl := &s.slots[i]
 	sec := metric.UnixSec(sl.sec)
-	s.push(s.second(sec), sec, partial{slot: i, n: sl.n, sum: sl.sum})
+	if at := s.bucketOf[i]; at != 0 {
+		s.pushBucket(s.second(sec), sec, bucketPartial{slot: i, n: sl.n, b: s.buckets[at-1]})
+		s.buckets[at-1] = nil
+	} else {
+		s.push(s.second(sec), sec, partial{slot: i, n: sl.n, sum: sl.sum})
+	}
 	sl.n, sl.sum = 0, 0
 }
 
 // first handles a key that the table does not hold.
-func (s *Stripe) first(name, rest []byte, e *Raw, now metric.UnixSec) metric.Reason {
-	r, reason := s.resolve(name, rest, now)
+func (s *Stripe) first(name, rest []byte, e *Raw, at metric.UnixMilli) metric.Reason {
+	r, reason := s.resolve(name, rest, at.Sec())
 	if reason != metric.OK {
 		return reason
 	}
@@ -260,17 +290,20 @@ func (s *Stripe) first(name, rest []byte, e *Raw, now metric.UnixSec) metric.Rea
 	if !ok {
 		return metric.TooManyMetrics
 	}
-	i := s.slotFor(h)
-	if r.Sec != 0 {
+	i := s.slotFor(h, r.Series.Kind)
+	if r.Sec != 0 || r.TimeIgnored {
 		if e.Sec != 0 {
 			return metric.BadTimestamp // one in rest and one after it
 		}
-		return s.add(i, r.Weight.Of(math.Float64frombits(e.Bits)), r.Sec, now)
+		if r.TimeIgnored {
+			s.ignored++
+		}
+		return s.addAs(i, r.Series.Kind, r.Weight, e, r.Sec, at)
 	}
 	if w, ok := s.weight(r.Weight); ok && len(s.table.aliases) < aliasesPerSeries*s.registry.limits.Series {
-		s.table.insert(e.hash, name, rest, i, w)
+		s.table.insert(e.hash, name, rest, i, howOf(r.Series.Kind, w))
 	}
-	return s.add(i, r.Weight.Of(math.Float64frombits(e.Bits)), e.Sec, now)
+	return s.addAs(i, r.Series.Kind, r.Weight, e, e.Sec, at)
 }
 
 func (s *Stripe) weight(w Weight) (uint32, bool) {
@@ -283,7 +316,7 @@ func (s *Stripe) weight(w Weight) (uint32, bool) {
 	return n, ok
 }
 
-func (s *Stripe) slotFor(h Handle) uint32 {
+func (s *Stripe) slotFor(h Handle, k metric.Kind) uint32 {
 	for int(h) >= len(s.slotOf) {
 		s.slotOf = append(s.slotOf, 0)
 	}
@@ -298,6 +331,12 @@ func (s *Stripe) slotFor(h Handle) uint32 {
 	s.slots = append(s.slots, slot{})
 	s.handles = append(s.handles, h)
 	s.metricOf = append(s.metricOf, m)
+	if k == metric.Counter {
+		s.bucketOf = append(s.bucketOf, 0)
+	} else {
+		s.buckets = append(s.buckets, nil)
+		s.bucketOf = append(s.bucketOf, uint32(len(s.buckets)))
+	}
 	s.slotOf[h] = i + 1
 	return i
 }

@@ -11,7 +11,7 @@ import (
 // index and the entries but never the keys.
 //
 //	index  []uint64   0, or  entry number + 1 (32 bits) | low half of the hash (32 bits)
-//	alias  {key, nameLen, restLen, slot, weight}
+//	alias  {key, nameLen, restLen, slot, how}
 //	keys   chunks of 1 MiB: name rest name rest ...
 type table struct {
 	secret  [3]uint64
@@ -26,7 +26,7 @@ type alias struct {
 	nameLen uint16
 	restLen uint16
 	slot    uint32
-	weight  uint32 // index into Stripe.weights
+	how     how
 }
 
 const (
@@ -107,7 +107,7 @@ func (t *table) find(h uint64, name, rest []byte) (entry uint32, found bool) {
 }
 
 // insert adds a key that is not in the table; it copies name and rest.
-func (t *table) insert(h uint64, name, rest []byte, slot, weight uint32) {
+func (t *table) insert(h uint64, name, rest []byte, slot uint32, as how) {
 	if len(t.aliases)*2 >= len(t.index) {
 		t.grow()
 	}
@@ -124,7 +124,7 @@ func (t *table) insert(h uint64, name, rest []byte, slot, weight uint32) {
 		c = append(c, 0)
 	}
 	t.keys[last] = c
-	t.aliases = append(t.aliases, alias{key: key, nameLen: uint16(len(name)), restLen: uint16(len(rest)), slot: slot, weight: weight})
+	t.aliases = append(t.aliases, alias{key: key, nameLen: uint16(len(name)), restLen: uint16(len(rest)), slot: slot, how: as})
 	t.place(uint64(len(t.aliases))<<32 | uint64(uint32(h)))
 }
 

@@ -122,7 +122,7 @@ func feed(t testing.TB, packets ...string) fed {
 	out := fed{sums: map[string]float64{}}
 	out.counts, out.samples = f.Counts()
 	a.Spill(metric.MaxSec)
-	require.NoError(t, a.Detach(metric.MaxSec).BySeries(func(h agg.Handle, sums []metric.Sum) error {
+	require.NoError(t, a.Detach(metric.MaxSec).Counters(func(h agg.Handle, sums []metric.Sum) error {
 		s := a.Registry.Series(h)
 		for _, sum := range sums {
 			out.sums[fmt.Sprintf("%s %s @%d", s.Name, s.Tags, sum.Sec)] += sum.Value

@@ -44,27 +44,33 @@ type TagValue struct {
 	Series int
 }
 
-// Tags lists the tag keys of a metric by name; none if the metric is not known.
-func (x *Executor) Tags(name string) ([]TagKey, error) {
+// Tags lists the tag keys of a metric by name, of all its kinds if k is 0; none if
+// the metric is not known.
+func (x *Executor) Tags(name string, k metric.Kind) ([]TagKey, error) {
 	v, err := x.Acquire()
 	if err != nil {
 		return nil, err
 	}
 	defer v.Close()
-	id := metric.ID{Name: name, Kind: metric.Counter}
-	series := make(map[metric.Tagset]struct{})
+	series := make(map[metric.Series]struct{})
 	counts := make(map[string]map[string]int)
 	for _, s := range append(v.Open, v.Store) {
-		for _, ts := range s.Select(id, func(metric.Tagset) bool { return true }).Tags() {
-			if _, again := series[ts]; again {
+		for _, kind := range s.Kinds(name) {
+			if k != 0 && kind != k {
 				continue
 			}
-			series[ts] = struct{}{}
-			for t := range ts.All() {
-				if counts[t.Key] == nil {
-					counts[t.Key] = make(map[string]int)
+			id := metric.ID{Name: name, Kind: kind}
+			for _, ts := range s.Select(id, func(metric.Tagset) bool { return true }).Tags() {
+				if _, again := series[metric.Series{ID: id, Tags: ts}]; again {
+					continue
 				}
-				counts[t.Key][t.Value]++
+				series[metric.Series{ID: id, Tags: ts}] = struct{}{}
+				for t := range ts.All() {
+					if counts[t.Key] == nil {
+						counts[t.Key] = make(map[string]int)
+					}
+					counts[t.Key][t.Value]++
+				}
 			}
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"cairn/internal/bucket"
 	"cairn/internal/metric"
 )
 
@@ -21,14 +22,15 @@ type Result struct {
 	Tier          metric.Tier
 	SealedUntil   metric.UnixSec
 	Series        []Series // the largest totals first
-	Total         float64  // over all matched series
+	Total         float64  // over all matched series and the whole range, as Series.Total
 	SeriesMatched int      // series with an event in the range that the filters let pass
 	Truncated     bool     // Series is not all groups
 	Warnings      []string
 }
 
 // Series is one group of the answer. Min, Max and Last are of Values; they are
-// NaN if there is no value. Total is a count whatever the function is.
+// NaN if there is no value. Total is what the function reads out of the whole range
+// at once; that of rate is the count.
 type Series struct {
 	Tags                  []GroupTag
 	Values                []float64 // one a step; NaN: no event
@@ -55,11 +57,14 @@ func (x *Executor) Run(ctx context.Context, r Request) (*Result, error) {
 		return nil, err
 	}
 	defer v.Close()
-	id := metric.ID{Name: r.Metric, Kind: metric.Counter}
 	run := run{
-		r: r, tier: tierFor(r.Step), match: matchAll(r.Filters), id: id,
+		r: r, tier: tierFor(r.Step), match: matchAll(r.Filters),
 		series: make(map[metric.Tagset]*seen), groups: make(map[string]*group),
 		points: int(int64(r.To-r.From) / r.Step),
+	}
+	warnings, err := run.resolve(v)
+	if err != nil {
+		return nil, err
 	}
 	for _, s := range v.Open {
 		if err := run.scan(ctx, s); err != nil {
@@ -72,6 +77,7 @@ func (x *Executor) Run(ctx context.Context, r Request) (*Result, error) {
 	}
 	res := run.result()
 	res.SealedUntil = v.SealedUntil
+	res.Warnings = append(res.Warnings, warnings...)
 	return res, nil
 }
 
@@ -94,6 +100,7 @@ type run struct {
 	match   func(metric.Tagset) bool
 	points  int
 	columns int  // groups with an event in the range
+	bytes   int  // of their buckets, of kinds that are no numbers
 	known   bool // some source has a series of the metric, matched or not
 	series  map[metric.Tagset]*seen
 	groups  map[string]*group
@@ -106,9 +113,10 @@ type seen struct {
 }
 
 type group struct {
-	tags   []GroupTag
-	values []float64 // nil until the first event in the range
-	total  float64
+	tags    []GroupTag
+	values  []float64       // nil until the first event in the range
+	buckets []bucket.Bucket // the same for kinds that are no numbers
+	total   float64
 }
 
 // maxCells bounds the columns of one query, groups times points: 128 MB.
@@ -145,6 +153,9 @@ func (q *run) scan(ctx context.Context, s Source) error {
 			q.series[ts] = sn
 		}
 		at[i] = sn
+	}
+	if q.id.Kind != metric.Counter {
+		return q.scanBuckets(ctx, sel, at)
 	}
 	from, step := int64(q.r.From), q.r.Step
 	return sel.Scan(ctx, q.tier, q.r.From, q.r.To, func(i int, start metric.UnixSec, width int64, slots []uint32, sums []float64) error {
@@ -202,32 +213,35 @@ func (q *run) result() *Result {
 			res.SeriesMatched++
 		}
 	}
+	if q.id.Kind != metric.Counter {
+		res.Total = q.readBuckets()
+	}
 	var groups []*group
 	for _, g := range q.groups {
 		if g.values == nil {
 			continue
 		}
-		for _, v := range g.values {
-			if !math.IsNaN(v) {
-				g.total += v
-			}
+		if q.id.Kind == metric.Counter {
+			g.addUp()
 		}
 		groups = append(groups, g)
 	}
 	slices.SortFunc(groups, func(a, b *group) int {
 		return cmp.Or(cmp.Compare(b.total, a.total), compareTags(a.tags, b.tags))
 	})
-	for _, g := range groups {
-		res.Total += g.total // in one order, so that the same data gives the same bits
+	if q.id.Kind == metric.Counter {
+		for _, g := range groups {
+			res.Total += g.total // in one order, so that the same data gives the same bits
+		}
 	}
 	if len(groups) > q.r.Limit {
 		groups, res.Truncated = groups[:q.r.Limit], true
 	}
 	for _, g := range groups {
-		res.Series = append(res.Series, g.series(q.r))
+		res.Series = append(res.Series, g.series(q.r, q.id.Kind))
 	}
 	if !q.known {
-		res.Warnings = append(res.Warnings, fmt.Sprintf("no counter named %q is known; it appears with its first event", q.r.Metric))
+		res.Warnings = append(res.Warnings, fmt.Sprintf("no %s named %q is known; it appears with its first event", q.id.Kind, q.r.Metric))
 	}
 	return res
 }
@@ -238,13 +252,22 @@ func compareTags(a, b []GroupTag) int {
 	})
 }
 
-func (g *group) series(r Request) Series {
+// addUp makes the total of a counter.
+func (g *group) addUp() {
+	for _, v := range g.values {
+		if !math.IsNaN(v) {
+			g.total += v
+		}
+	}
+}
+
+func (g *group) series(r Request, k metric.Kind) Series {
 	s := Series{Tags: g.tags, Values: g.values, Total: g.total, Min: math.NaN(), Max: math.NaN(), Last: math.NaN()}
 	for i, v := range s.Values {
 		if math.IsNaN(v) {
 			continue
 		}
-		if r.Fn == Rate {
+		if r.Fn == Rate && k == metric.Counter {
 			v /= float64(r.Step)
 			s.Values[i] = v
 		}

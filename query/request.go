@@ -22,14 +22,6 @@ const (
 	MaxBy = 16
 )
 
-// Fn is what is made of a bucket.
-type Fn string
-
-const (
-	Count Fn = "count" // the sum of the events' weighted values
-	Rate  Fn = "rate"  // that sum a second
-)
-
 // Request is one query.
 type Request struct {
 	Metric  string
@@ -39,7 +31,8 @@ type Request struct {
 	To      metric.UnixSec // exclusive
 	Step    int64          // seconds; 0: chosen by the length of the range
 	Fn      Fn
-	Limit   int // series in the answer, the largest totals first
+	Kind    metric.Kind // 0: that of the metric with the name
+	Limit   int         // series in the answer, the largest totals first
 }
 
 // ParamError says which parameter is wrong, in a sentence.
@@ -53,13 +46,13 @@ func paramErrorf(param, format string, args ...any) error {
 }
 
 // params are those that a request may have.
-var params = []string{"metric", "filter", "by", "from", "to", "step", "fn", "limit"}
+var params = []string{"metric", "filter", "by", "from", "to", "step", "fn", "kind", "limit"}
 
 // ParseRequest reads a request out of parameters, of which get returns all values
 // and names lists all that are there. now is the time that `now` stands for: the
 // end of the current second.
 func ParseRequest(names []string, get func(name string) []string, now time.Time) (Request, error) {
-	r := Request{Fn: Count, Limit: DefaultLimit}
+	r := Request{Limit: DefaultLimit}
 	if err := checkNames(names, get); err != nil {
 		return r, err
 	}
@@ -86,16 +79,31 @@ func ParseRequest(names []string, get func(name string) []string, now time.Time)
 	if r.Step, err = ParseStep(one("step", "auto")); err != nil {
 		return r, &ParamError{"step", err.Error()}
 	}
-	switch r.Fn = Fn(one("fn", string(Count))); r.Fn {
-	case Count, Rate:
-	default:
-		return r, paramErrorf("fn", "fn %q is not known; use count or rate", string(r.Fn))
+	r.Fn = Fn(one("fn", ""))
+	if err := checkFn(r.Fn); err != nil {
+		return r, err
+	}
+	if r.Kind, err = ParseKind(one("kind", "")); err != nil {
+		return r, err
 	}
 	limit := one("limit", strconv.Itoa(DefaultLimit))
 	if r.Limit, err = strconv.Atoi(limit); err != nil || r.Limit < 1 || r.Limit > MaxLimit {
 		return r, paramErrorf("limit", "limit %q is not a whole number from 1 to %d", limit, MaxLimit)
 	}
 	return r, r.align()
+}
+
+// ParseKind reads the name of a kind; the empty name is 0.
+func ParseKind(name string) (metric.Kind, error) {
+	if name == "" {
+		return 0, nil
+	}
+	for _, k := range metric.Kinds {
+		if k.String() == name {
+			return k, nil
+		}
+	}
+	return 0, paramErrorf("kind", "kind %q is not known; use counter, gauge, distribution or set", name)
 }
 
 func checkNames(names []string, get func(string) []string) error {

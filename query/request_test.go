@@ -14,7 +14,7 @@ func TestParseRequest(t *testing.T) {
 	const now = 1_700_000_003
 	r, err := parse(t, map[string][]string{"metric": {"signups"}}, now)
 	require.NoError(t, err)
-	require.Equal(t, Request{Metric: "signups", From: 1_699_996_400, To: 1_700_000_010, Step: 10, Fn: Count, Limit: 100}, r,
+	require.Equal(t, Request{Metric: "signups", From: 1_699_996_400, To: 1_700_000_010, Step: 10, Limit: 100}, r,
 		"the last hour, up to and with the current second, widened to whole steps")
 	r, err = parse(t, map[string][]string{
 		"metric": {"m"}, "by": {"a,b", "a"}, "from": {"2023-11-14T22:13:20Z"}, "to": {"now-1s"}, "step": {"1m30s"}, "fn": {"rate"}, "limit": {"7"},
@@ -54,7 +54,13 @@ func TestBadParameters(t *testing.T) {
 		{"step", "10", "use auto"},
 		{"step", "1.5s", "use auto"},
 		{"step", "99999999999999999999s", "use auto"},
-		{"fn", "median", "count or rate"},
+		{"fn", "median", "counters have count, rate; gauges last"},
+		{"fn", "p101", "is not known"},
+		{"fn", "p", "is not known"},
+		{"fn", "p1e1", "is not known"},
+		{"fn", "above:x", "needs a number after the colon"},
+		{"fn", "below:", "needs a number after the colon"},
+		{"kind", "meter", "use counter, gauge, distribution or set"},
 		{"limit", "0", "from 1 to 1000"},
 		{"limit", "many", "from 1 to 1000"},
 		{"filter", ":x", "no tag key"},

@@ -3,6 +3,7 @@ package query
 import (
 	"context"
 
+	"cairn/internal/bucket"
 	"cairn/internal/metric"
 )
 
@@ -10,6 +11,8 @@ import (
 type Source interface {
 	// Select returns the series of a metric that match.
 	Select(id metric.ID, match func(metric.Tagset) bool) Selection
+	// Kinds returns the kinds under which a name is known.
+	Kinds(name string) []metric.Kind
 	// Metrics describes the metrics of the source.
 	Metrics() []MetricInfo
 }
@@ -23,7 +26,13 @@ type Selection interface {
 	// width * s seconds after start. A bucket may come in several parts, which
 	// add up. Slots and sums are only valid during the call.
 	Scan(ctx context.Context, t metric.Tier, from, to metric.UnixSec, yield Yield) error
+	// ScanBuckets is Scan for kinds that are no numbers.
+	ScanBuckets(ctx context.Context, t metric.Tier, from, to metric.UnixSec, yield YieldBucket) error
 }
+
+// YieldBucket takes a bucket, or a part of one, that begins at sec; it is only
+// valid during the call and must not be changed.
+type YieldBucket func(i int, sec metric.UnixSec, b bucket.Bucket) error
 
 // Yield takes buckets from a Selection; see Scan.
 type Yield func(i int, start metric.UnixSec, width int64, slots []uint32, sums []float64) error

@@ -7,6 +7,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"cairn/internal/bucket"
 	"cairn/internal/metric"
 )
 
@@ -16,12 +17,15 @@ type Batch struct {
 	b       *pebble.Batch
 	key     []byte
 	run     []byte
+	folder  bucketFolder
 	newIDs  map[metric.ID]uint32
 	added   []newSeries
 	addedBy map[metric.Series]Ref
 	seen    map[uint32]metric.UnixSec
 	cursor  metric.UnixSec
 	events  uint64
+
+	annotations uint64 // number of the next one
 }
 
 type newSeries struct {
@@ -35,6 +39,7 @@ func (s *Store) NewBatch() *Batch {
 	return &Batch{
 		s: s, b: s.db.NewBatch(), newIDs: make(map[metric.ID]uint32),
 		addedBy: make(map[metric.Series]Ref), seen: make(map[uint32]metric.UnixSec), cursor: s.cursor,
+		annotations: s.annotations,
 	}
 }
 
@@ -78,7 +83,7 @@ func (b *Batch) metricNo(id metric.ID) (uint32, error) {
 	return no, nil
 }
 
-// Add adds sums to a series, in every tier. They are in order of time, one a
+// Add adds sums to a counter, in every tier. They are in order of time, one a
 // second, in [0, metric.MaxSec].
 func (b *Batch) Add(r Ref, sums []metric.Sum) error {
 	if len(sums) == 0 {
@@ -98,6 +103,27 @@ func (b *Batch) Add(r Ref, sums []metric.Sum) error {
 		b.events += uint64(sums[i].Events)
 	}
 	b.seen[r.metric] = max(b.seen[r.metric], sums[len(sums)-1].Sec)
+	return nil
+}
+
+// AddBuckets is Add for kinds that are no numbers.
+func (b *Batch) AddBuckets(r Ref, dated []bucket.Dated) error {
+	if len(dated) == 0 {
+		return nil
+	}
+	for _, t := range metric.Tiers {
+		err := b.folder.fold(t, dated, func(partition uint32, run []byte) error {
+			b.key = appendChunkKey(b.key[:0], t, partition, r.metric, r.series)
+			return b.b.Merge(b.key, run, nil)
+		})
+		if err != nil {
+			return fmt.Errorf("add a chunk to the batch: %w", err)
+		}
+	}
+	for i := range dated {
+		b.events += uint64(dated[i].Events)
+	}
+	b.seen[r.metric] = max(b.seen[r.metric], dated[len(dated)-1].Sec)
 	return nil
 }
 
@@ -155,6 +181,7 @@ func (b *Batch) Publish() {
 		m.lastSeen = max(m.lastSeen, sec)
 	}
 	b.s.cursor = b.cursor
+	b.s.annotations = b.annotations
 	b.s.totals.Events += b.events
 }
 

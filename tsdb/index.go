@@ -125,6 +125,13 @@ func (s *Store) Metrics() []MetricInfo {
 	return out
 }
 
+// Known reports whether a metric was ever stored.
+func (s *Store) Known(id metric.ID) bool {
+	s.index.mu.RLock()
+	defer s.index.mu.RUnlock()
+	return s.index.byID[id] != nil
+}
+
 // Lookup returns the Ref of a series; ok is false if it was never stored.
 func (s *Store) Lookup(series metric.Series) (r Ref, ok bool) {
 	s.index.mu.RLock()

@@ -9,10 +9,11 @@ import (
 // First bytes of the keys. Those of chunks are the tiers 1 to 4; docs/format.md
 // draws them all.
 const (
-	prefixMeta     = 0x00
-	prefixMetric   = 0x10
-	prefixLastSeen = 0x11
-	prefixSeries   = 0x12
+	prefixMeta       = 0x00
+	prefixMetric     = 0x10
+	prefixLastSeen   = 0x11
+	prefixSeries     = 0x12
+	prefixAnnotation = 0x13
 )
 
 var (
@@ -41,4 +42,8 @@ func metricKey(prefix byte, metricNo uint32) []byte {
 
 func seriesKey(metricNo, seriesNo uint32) []byte {
 	return binary.BigEndian.AppendUint32(metricKey(prefixSeries, metricNo), seriesNo)
+}
+
+func annotationKey(n uint64) []byte {
+	return binary.BigEndian.AppendUint64([]byte{prefixAnnotation}, n)
 }

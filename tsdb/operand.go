@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 
+	"cairn/internal/bucket"
 	"cairn/internal/metric"
 )
 
@@ -31,6 +32,52 @@ func appendRunSlot(dst []byte, prev, slot uint32, v float64) []byte {
 	}
 	dst = binary.AppendUvarint(dst, gap|1)
 	return binary.LittleEndian.AppendUint64(dst, math.Float64bits(v))
+}
+
+// A chunk of any other kind is a run of buckets; so is each of its operands:
+//
+//	byte 0   format: 0x10 + kind: 0x12 gauge, 0x13 distribution, 0x14 set
+//	then, for each slot that holds an event, in ascending order:
+//	uvarint  slots skipped since the last one (or the start)
+//	uvarint  length of the bucket
+//	bytes    the bucket, as internal/bucket draws it
+//
+// The length lets a reader skip a bucket, and a merge copy it, without reading it.
+func formatOf(k metric.Kind) byte { return 0x10 + byte(k) }
+
+// appendBucketSlot appends one slot to a run of buckets.
+func appendBucketSlot(dst []byte, prev, slot uint32, b []byte) []byte {
+	dst = binary.AppendUvarint(dst, uint64(slot-prev))
+	dst = binary.AppendUvarint(dst, uint64(len(b)))
+	return append(dst, b...)
+}
+
+// walkBuckets calls visit for each slot of a run of buckets of kind k. Slots are
+// below limit.
+func walkBuckets(b []byte, k metric.Kind, limit uint32, visit func(slot uint32, bucket []byte) error) error {
+	if len(b) == 0 || b[0] != formatOf(k) {
+		return fmt.Errorf("chunk value %.4x at offset 0 is not of format 0x%02x, which a %s has", b, formatOf(k), k)
+	}
+	var next uint64
+	for at := 1; at < len(b); {
+		gap, n := binary.Uvarint(b[at:])
+		if n <= 0 || gap >= uint64(limit)-next {
+			return fmt.Errorf("chunk value of %d bytes: bad slot at offset %d", len(b), at)
+		}
+		at += n
+		size, n := binary.Uvarint(b[at:])
+		if n <= 0 || size > uint64(len(b)-at-n) {
+			return fmt.Errorf("chunk value of %d bytes: bad length at offset %d", len(b), at)
+		}
+		at += n
+		slot := uint32(next + gap)
+		if err := visit(slot, b[at:at+int(size)]); err != nil {
+			return fmt.Errorf("chunk value of %d bytes: bucket at offset %d: %w", len(b), at, err)
+		}
+		at += int(size)
+		next = uint64(slot) + 1
+	}
+	return nil
 }
 
 // decodeRun calls add for each slot of a run. Slots are below limit. An error
@@ -72,6 +119,54 @@ func decodeRun(b []byte, limit uint32, add func(slot uint32, v float64)) error {
 		add(slot, v)
 	}
 	return nil
+}
+
+// bucketFolder turns buckets, ascending in time, into runs. It is scratch space.
+type bucketFolder struct {
+	run, one []byte
+	merged   bucket.Bucket // where several seconds share a slot
+}
+
+// fold calls emit with one run for each partition of a tier that dated touches.
+// The run is only valid during the call.
+func (f *bucketFolder) fold(t metric.Tier, dated []bucket.Dated, emit func(partition uint32, run []byte) error) error {
+	k := dated[0].Bucket.Kind()
+	for i := 0; i < len(dated); {
+		partition, slot := t.Place(dated[i].Sec)
+		run, prev := append(f.run[:0], formatOf(k)), uint32(0)
+		for at := partition; i < len(dated) && at == partition; {
+			begin, first := slot, i
+			for at == partition && slot == begin {
+				if i++; i == len(dated) {
+					break
+				}
+				at, slot = t.Place(dated[i].Sec)
+			}
+			base := t.Start(partition) + metric.UnixSec(int64(begin)*t.Width())
+			f.one = f.whole(dated[first:i]).Append(f.one[:0], base)
+			run = appendBucketSlot(run, prev, begin, f.one)
+			prev = begin + 1
+		}
+		f.run = run
+		if err := emit(partition, run); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *bucketFolder) whole(dated []bucket.Dated) bucket.Bucket {
+	if len(dated) == 1 {
+		return dated[0].Bucket
+	}
+	if k := dated[0].Bucket.Kind(); f.merged == nil || f.merged.Kind() != k {
+		f.merged = bucket.New(k)
+	}
+	f.merged.Reset()
+	for i := range dated {
+		f.merged.Merge(dated[i].Bucket)
+	}
+	return f.merged
 }
 
 // foldRuns turns sums, ascending in time, into one run for each partition of a

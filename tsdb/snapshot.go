@@ -9,6 +9,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"cairn/internal/bucket"
 	"cairn/internal/metric"
 )
 
@@ -28,6 +29,31 @@ func (sn *Snapshot) Close() error { return sn.snap.Close() }
 // call. A series comes once a partition in which it has a chunk, and with no
 // slots if none of them lies in the range.
 func (sn *Snapshot) Scan(ctx context.Context, series []Selected, t metric.Tier, from, to metric.UnixSec, yield func(i int, start metric.UnixSec, slots []uint32, sums []float64) error) error {
+	sc := sums{t: t, from: from, to: to, yield: yield}
+	return sn.scan(ctx, series, t, from, to, sc.chunk)
+}
+
+// ScanBuckets is Scan for a metric of kind k, which is no counter: yield gets one
+// bucket at a time with its first second. The bucket is only valid during the call.
+func (sn *Snapshot) ScanBuckets(ctx context.Context, series []Selected, k metric.Kind, t metric.Tier, from, to metric.UnixSec, yield func(i int, sec metric.UnixSec, b bucket.Bucket) error) error {
+	scratch := bucket.New(k)
+	return sn.scan(ctx, series, t, from, to, func(i int, partition uint32, v []byte) error {
+		start := t.Start(partition)
+		return walkBuckets(v, k, t.Slots(), func(slot uint32, b []byte) error {
+			sec := start + metric.UnixSec(int64(slot)*t.Width())
+			if sec < from || sec >= to {
+				return nil
+			}
+			if err := scratch.Decode(b, sec); err != nil {
+				return err
+			}
+			return yield(i, sec, scratch)
+		})
+	})
+}
+
+// scan calls visit for each chunk that series have in [from, to).
+func (sn *Snapshot) scan(ctx context.Context, series []Selected, t metric.Tier, from, to metric.UnixSec, visit func(i int, partition uint32, v []byte) error) error {
 	if len(series) == 0 || from >= to {
 		return nil
 	}
@@ -40,19 +66,16 @@ func (sn *Snapshot) Scan(ctx context.Context, series []Selected, t metric.Tier, 
 	if err != nil {
 		return fmt.Errorf("read chunks: %w", err)
 	}
-	sc := scanner{iter: iter, t: t, from: from, to: to, series: series, yield: yield}
+	sc := scanner{iter: iter, t: t, series: series, visit: visit}
 	return errors.Join(sc.run(ctx, first, last), iter.Close())
 }
 
 type scanner struct {
-	iter     *pebble.Iterator
-	t        metric.Tier
-	from, to metric.UnixSec
-	series   []Selected
-	yield    func(int, metric.UnixSec, []uint32, []float64) error
-	key      []byte
-	slots    []uint32
-	sums     []float64
+	iter   *pebble.Iterator
+	t      metric.Tier
+	series []Selected
+	visit  func(i int, partition uint32, v []byte) error
+	key    []byte
 }
 
 // run visits the partitions that hold chunks: where the metric has none, the
@@ -103,7 +126,7 @@ func (sc *scanner) partition(partition uint32) (ok bool, err error) {
 		default:
 			v, err := sc.iter.ValueAndErr()
 			if err == nil {
-				err = sc.chunk(i, partition, v)
+				err = sc.visit(i, partition, v)
 			}
 			if err != nil {
 				return false, fmt.Errorf("chunk %x: %w", key, err)
@@ -115,7 +138,16 @@ func (sc *scanner) partition(partition uint32) (ok bool, err error) {
 	return ok, sc.iter.Error()
 }
 
-func (sc *scanner) chunk(i int, partition uint32, v []byte) error {
+// sums decodes the chunks of counters.
+type sums struct {
+	t        metric.Tier
+	from, to metric.UnixSec
+	yield    func(int, metric.UnixSec, []uint32, []float64) error
+	slots    []uint32
+	sums     []float64
+}
+
+func (sc *sums) chunk(i int, partition uint32, v []byte) error {
 	sc.slots, sc.sums = sc.slots[:0], sc.sums[:0]
 	err := decodeRun(v, sc.t.Slots(), func(slot uint32, sum float64) {
 		sc.slots, sc.sums = append(sc.slots, slot), append(sc.sums, sum)

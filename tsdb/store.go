@@ -40,6 +40,8 @@ type Store struct {
 	index  *index
 	cursor metric.UnixSec // guarded by index.mu
 	totals Totals         // guarded by index.mu
+
+	annotations uint64 // number of the next one; guarded by index.mu
 }
 
 // Totals counts what was ever stored.
@@ -195,6 +197,9 @@ func (s *Store) readState() error {
 	}
 	s.cursor = metric.UnixSec(cursor)
 	if s.totals.Events, _, err = s.readUvarint(keyTotals); err != nil {
+		return err
+	}
+	if err := s.readAnnotations(); err != nil {
 		return err
 	}
 	return s.index.load(s.db)

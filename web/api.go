@@ -126,7 +126,12 @@ func (s *Server) tags(ctx *fasthttp.RequestCtx) {
 		fail(ctx, fasthttp.StatusBadRequest, "the parameter metric is missing; GET /api/metrics lists the names", "metric")
 		return
 	}
-	keys, err := s.o.Executor.Tags(name)
+	kind, err := query.ParseKind(string(ctx.QueryArgs().Peek("kind")))
+	if err != nil {
+		s.failQuery(ctx, err)
+		return
+	}
+	keys, err := s.o.Executor.Tags(name, kind)
 	if err != nil {
 		s.failQuery(ctx, err)
 		return

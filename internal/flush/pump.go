@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"cairn/agg"
+	"cairn/internal/bucket"
 	"cairn/internal/clock"
 	"cairn/internal/metric"
 	"cairn/tsdb"
@@ -21,6 +22,9 @@ type Options struct {
 	Grace    time.Duration // how long after its end a bucket stays open
 	Interval time.Duration // between flushes; a multiple of a second
 	Log      *slog.Logger
+	// Annotations returns those that came after number since, the oldest first,
+	// and the number of the last one. nil: there are none.
+	Annotations func(since uint64) (list []metric.Annotation, last uint64)
 }
 
 // maxEntries of list entries in the stripes bring the next flush forward: 64 MiB.
@@ -34,8 +38,9 @@ type Pump struct {
 	agg   *agg.Aggregator
 	store *tsdb.Store
 
-	flushing sync.Mutex // held by the one flush at a time; guards refs
+	flushing sync.Mutex // held by the one flush at a time; guards those below
 	refs     []tsdb.Ref // by handle; the zero Ref: not known yet
+	noted    uint64     // number of the last annotation in the store
 
 	view     sync.RWMutex // guards those below, and the move of sums between them
 	snapshot *sharedSnapshot
@@ -117,10 +122,11 @@ func (p *Pump) Flush(w metric.UnixSec) error {
 	p.frozen.Add(p.agg.Detach(w))
 	frozen := p.frozen
 	p.view.Unlock()
-	if frozen.Empty() {
+	notes, last := p.newAnnotations()
+	if frozen.Empty() && len(notes) == 0 {
 		return nil
 	}
-	if err := p.commit(frozen, w); err != nil {
+	if err := p.commit(frozen, notes, last, w); err != nil {
 		p.stats.failed.Add(1)
 		return err
 	}
@@ -131,7 +137,15 @@ func (p *Pump) Flush(w metric.UnixSec) error {
 	return nil
 }
 
-func (p *Pump) commit(frozen *agg.Sealed, w metric.UnixSec) error {
+// newAnnotations returns those that are not in the store, and the last one's number.
+func (p *Pump) newAnnotations() (list []metric.Annotation, last uint64) {
+	if p.o.Annotations == nil {
+		return nil, 0
+	}
+	return p.o.Annotations(p.noted)
+}
+
+func (p *Pump) commit(frozen *agg.Sealed, notes []metric.Annotation, last uint64, w metric.UnixSec) error {
 	b := p.store.NewBatch()
 	var added []agg.Handle // whose refs are only good once the batch is committed
 	forget := func() {
@@ -140,7 +154,7 @@ func (p *Pump) commit(frozen *agg.Sealed, w metric.UnixSec) error {
 		}
 	}
 	series := uint64(0)
-	err := frozen.BySeries(func(h agg.Handle, sums []metric.Sum) error {
+	ref := func(h agg.Handle) (tsdb.Ref, error) {
 		series++
 		for int(h) >= len(p.refs) {
 			p.refs = append(p.refs, tsdb.Ref{})
@@ -148,13 +162,32 @@ func (p *Pump) commit(frozen *agg.Sealed, w metric.UnixSec) error {
 		if p.refs[h] == (tsdb.Ref{}) {
 			r, err := b.Ref(p.agg.Registry.Series(h))
 			if err != nil {
-				return err
+				return r, err
 			}
 			p.refs[h] = r
 			added = append(added, h)
 		}
-		return b.Add(p.refs[h], sums)
+		return p.refs[h], nil
+	}
+	err := frozen.Counters(func(h agg.Handle, sums []metric.Sum) error {
+		r, err := ref(h)
+		if err != nil {
+			return err
+		}
+		return b.Add(r, sums)
 	})
+	if err == nil {
+		err = frozen.Buckets(func(h agg.Handle, dated []bucket.Dated) error {
+			r, err := ref(h)
+			if err != nil {
+				return err
+			}
+			return b.AddBuckets(r, dated)
+		})
+	}
+	if err == nil {
+		err = b.AddAnnotations(notes)
+	}
 	if err == nil && p.commitHook != nil {
 		err = p.commitHook()
 	}
@@ -167,6 +200,7 @@ func (p *Pump) commit(frozen *agg.Sealed, w metric.UnixSec) error {
 		forget()
 		return fmt.Errorf("flush: %w", err)
 	}
+	p.noted = max(p.noted, last)
 	p.stats.series.Store(series)
 	p.publish(b, frozen, added)
 	return nil
@@ -218,10 +252,11 @@ func (p *Pump) flushAll() error {
 	p.frozen.Add(p.agg.Detach(metric.MaxSec))
 	frozen := p.frozen
 	p.view.Unlock()
-	if frozen.Empty() {
+	notes, last := p.newAnnotations()
+	if frozen.Empty() && len(notes) == 0 {
 		return nil
 	}
-	return p.commit(frozen, metric.SecOf(p.o.Clock.Now())+1)
+	return p.commit(frozen, notes, last, metric.SecOf(p.o.Clock.Now())+1)
 }
 
 // Stats describes the pump's work since New.

@@ -219,7 +219,7 @@ func TestCatalogCountsEachSeriesOnce(t *testing.T) {
 		m, err := x.Metrics()
 		require.NoError(t, err)
 		require.Equal(t, []query.MetricInfo{{ID: metric.ID{Name: "m", Kind: metric.Counter}, Series: series, LastSeen: metric.SecOf(r.clock.Now())}}, m)
-		tags, err := x.Tags("m")
+		tags, err := x.Tags("m", 0)
 		require.NoError(t, err)
 		require.Len(t, tags[0].Values, series)
 	}

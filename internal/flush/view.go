@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"cairn/agg"
+	"cairn/internal/bucket"
 	"cairn/internal/metric"
 	"cairn/query"
 	"cairn/tsdb"
@@ -47,8 +48,8 @@ func (p *Pump) View() (*query.View, error) {
 	snap := p.snapshot
 	snap.users.Add(1)
 	live := &openSource{p: p, read: p.agg.Open, live: true}
-	frozen := &openSource{p: p, read: func(want []uint32, _ []agg.Handle, from, to metric.UnixSec, yield func(uint32, metric.UnixSec, float64)) {
-		p.frozen.Read(want, from, to, yield)
+	frozen := &openSource{p: p, read: func(want []uint32, _ []agg.Handle, from, to metric.UnixSec, v agg.Visitor) {
+		p.frozen.Read(want, from, to, v)
 	}}
 	open := true
 	done := func() {
@@ -86,7 +87,7 @@ func (p *Pump) notInStore(handles []agg.Handle) []agg.Handle {
 // openSource is the query.Source of buckets in memory.
 type openSource struct {
 	p    *Pump
-	read func(want []uint32, wanted []agg.Handle, from, to metric.UnixSec, yield func(i uint32, sec metric.UnixSec, sum float64))
+	read func(want []uint32, wanted []agg.Handle, from, to metric.UnixSec, v agg.Visitor)
 	live bool // tells about metrics; the frozen buckets are of the same ones
 }
 
@@ -101,6 +102,20 @@ func (s *openSource) Select(id metric.ID, match func(metric.Tagset) bool) query.
 		}
 	}
 	return sel
+}
+
+func (s *openSource) Kinds(name string) []metric.Kind {
+	return kindsOf(name, func(id metric.ID) bool { return len(s.p.agg.Registry.Handles(id)) > 0 })
+}
+
+func kindsOf(name string, known func(metric.ID) bool) []metric.Kind {
+	var out []metric.Kind
+	for _, k := range metric.Kinds {
+		if known(metric.ID{Name: name, Kind: k}) {
+			out = append(out, k)
+		}
+	}
+	return out
 }
 
 // Metrics counts the series that the store does not have yet.
@@ -133,26 +148,41 @@ type openSelection struct {
 
 func (sel *openSelection) Tags() []metric.Tagset { return sel.tags }
 
-func (sel *openSelection) Scan(ctx context.Context, _ metric.Tier, from, to metric.UnixSec, yield query.Yield) error {
+func (sel *openSelection) Scan(ctx context.Context, _ metric.Tier, from, to metric.UnixSec, yield query.Yield) (err error) {
+	slot, sums := []uint32{0}, []float64{0}
+	sel.visit(from, to, agg.Visitor{Sum: func(i uint32, sec metric.UnixSec, sum float64) {
+		if err == nil {
+			sums[0] = sum
+			err = yield(int(i), sec, 1, slot, sums)
+		}
+	}})
+	if err == nil {
+		err = ctx.Err()
+	}
+	return err
+}
+
+func (sel *openSelection) ScanBuckets(ctx context.Context, _ metric.Tier, from, to metric.UnixSec, yield query.YieldBucket) (err error) {
+	sel.visit(from, to, agg.Visitor{Bucket: func(i uint32, sec metric.UnixSec, b bucket.Bucket) {
+		if err == nil {
+			err = yield(int(i), sec, b)
+		}
+	}})
+	if err == nil {
+		err = ctx.Err()
+	}
+	return err
+}
+
+func (sel *openSelection) visit(from, to metric.UnixSec, v agg.Visitor) {
 	if len(sel.handles) == 0 {
-		return nil
+		return
 	}
 	want := make([]uint32, slices.Max(sel.handles)+1)
 	for i, h := range sel.handles {
 		want[h] = uint32(i + 1)
 	}
-	var err error
-	slot, sums := []uint32{0}, []float64{0}
-	sel.s.read(want, sel.handles, from, to, func(i uint32, sec metric.UnixSec, sum float64) {
-		if err == nil {
-			sums[0] = sum
-			err = yield(int(i), sec, 1, slot, sums)
-		}
-	})
-	if err == nil {
-		err = ctx.Err()
-	}
-	return err
+	sel.s.read(want, sel.handles, from, to, v)
 }
 
 // storeSource is the query.Source of a snapshot.
@@ -162,13 +192,15 @@ type storeSource struct {
 }
 
 func (s *storeSource) Select(id metric.ID, match func(metric.Tagset) bool) query.Selection {
-	sel := &storeSelection{snap: s.snap, series: s.store.Select(id, match)}
+	sel := &storeSelection{snap: s.snap, kind: id.Kind, series: s.store.Select(id, match)}
 	sel.tags = make([]metric.Tagset, len(sel.series))
 	for i := range sel.series {
 		sel.tags[i] = sel.series[i].Tags
 	}
 	return sel
 }
+
+func (s *storeSource) Kinds(name string) []metric.Kind { return kindsOf(name, s.store.Known) }
 
 func (s *storeSource) Metrics() []query.MetricInfo {
 	stored := s.store.Metrics()
@@ -181,6 +213,7 @@ func (s *storeSource) Metrics() []query.MetricInfo {
 
 type storeSelection struct {
 	snap   *tsdb.Snapshot
+	kind   metric.Kind
 	series []tsdb.Selected
 	tags   []metric.Tagset
 }
@@ -191,4 +224,8 @@ func (sel *storeSelection) Scan(ctx context.Context, t metric.Tier, from, to met
 	return sel.snap.Scan(ctx, sel.series, t, from, to, func(i int, start metric.UnixSec, slots []uint32, sums []float64) error {
 		return yield(i, start, t.Width(), slots, sums)
 	})
+}
+
+func (sel *storeSelection) ScanBuckets(ctx context.Context, t metric.Tier, from, to metric.UnixSec, yield query.YieldBucket) error {
+	return sel.snap.ScanBuckets(ctx, sel.series, sel.kind, t, from, to, yield)
 }

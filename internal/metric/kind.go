@@ -13,6 +13,9 @@ const (
 	Set          Kind = 4 // the number of different members
 )
 
+// Kinds lists all kinds, by number.
+var Kinds = [...]Kind{Counter, Gauge, Distribution, Set}
+
 // String returns the name that the API and the documents use.
 func (k Kind) String() string {
 	switch k {
