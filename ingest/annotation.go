@@ -66,7 +66,7 @@ func (p *Parser) event(s string, now metric.UnixSec) (metric.Annotation, metric.
 		return metric.Annotation{}, reason
 	}
 	a.Title, a.Text = lineEnds(a.Title), lineEnds(a.Text)
-	return a, shown(&a)
+	return shown(a)
 }
 
 func (p *Parser) check(s string, now metric.UnixSec) (metric.Annotation, metric.Reason) {
@@ -84,7 +84,7 @@ func (p *Parser) check(s string, now metric.UnixSec) (metric.Annotation, metric.
 		return metric.Annotation{}, reason
 	}
 	a.Text = lineEnds(strings.ReplaceAll(a.Text, `m\:`, "m:")) // as its clients escape it
-	return a, shown(&a)
+	return shown(a)
 }
 
 // cutLength reads a number of bytes up to an end mark. Five digits hold the
@@ -156,18 +156,18 @@ func oneOf(value string, allowed ...string) (string, metric.Reason) {
 	return "", metric.BadAnnotation
 }
 
-// shown checks that nothing of a can harm who shows it: a control character is
+// shown returns a if nothing of it can harm who shows it: a control character is
 // nothing but a line end or a tab in a text.
-func shown(a *metric.Annotation) metric.Reason {
+func shown(a metric.Annotation) (metric.Annotation, metric.Reason) {
 	for _, s := range [...]string{a.Title, a.Text} {
 		if strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }) {
-			return metric.BadAnnotation
+			return metric.Annotation{}, metric.BadAnnotation
 		}
 	}
 	for _, s := range [...]string{a.Host, a.Key, a.Source} {
 		if strings.ContainsFunc(s, unicode.IsControl) {
-			return metric.BadAnnotation
+			return metric.Annotation{}, metric.BadAnnotation
 		}
 	}
-	return metric.OK
+	return a, metric.OK
 }

@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"sync"
 
@@ -18,8 +17,8 @@ const (
 	maxAnnotationBytes = 64 << 20
 )
 
-// Noted is an annotation with its number: 1 for the first one ever, and one
-// more for each that follows.
+// Noted is an annotation with its number: 1 for the first one of this process,
+// and one more for each that follows.
 type Noted struct {
 	Seq uint64
 	metric.Annotation
@@ -87,15 +86,13 @@ func (a *Annotations) Since(seq uint64) []Noted {
 	return slices.Clone(a.kept[i:])
 }
 
-// Restore puts back annotations of an earlier process, before the first Add.
-// They are in order of their numbers; new ones go on from the last of them.
-func (a *Annotations) Restore(old []Noted) {
+// Restore puts back annotations of an earlier process, oldest first, and returns
+// the number of the last one: what Since is to be asked for by who has saved them.
+func (a *Annotations) Restore(old []metric.Annotation) (last uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, n := range old {
-		if n.Seq <= a.last {
-			panic(fmt.Sprintf("BUG: annotation %d is restored after annotation %d", n.Seq, a.last))
-		}
-		a.add(n)
+		a.add(Noted{Seq: a.last + 1, Annotation: n})
 	}
+	return a.last
 }

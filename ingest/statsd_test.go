@@ -104,6 +104,12 @@ func TestOriginTags(t *testing.T) {
 	require.Equal(t, metric.OK, reason)
 }
 
+// newTestFeeder returns a feeder of a stripe of its own.
+func newTestFeeder(p *Parser) *Feeder {
+	a := agg.New(agg.Limits{Series: 1 << 16, SeriesPerMetric: 1 << 16, Metrics: 1 << 16}, []agg.Resolver{p.Resolve}, rngOf(1))
+	return NewFeeder(a.Stripe(0), p)
+}
+
 // fed is what a Feeder made of some bytes.
 type fed struct {
 	counts  Counts
