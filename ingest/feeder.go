@@ -8,13 +8,17 @@ import (
 )
 
 // Counts is what a Feeder received and why it turned events away. At every
-// instant Received = Accepted + the sum of Rejected.
+// instant Received = Accepted + Noted + the sum of Rejected.
 type Counts struct {
 	Packets  uint64
 	Bytes    uint64
 	Received uint64 // events; a line that is not counted is one
 	Accepted uint64
+	Noted    uint64 // DogStatsD events and service checks: shown, not counted
 	Rejected [metric.NumReasons]uint64
+	// TimeIgnored is how many events had a timestamp at the end of their line
+	// that means nothing for their kind.
+	TimeIgnored uint64
 }
 
 // Add adds other to c.
@@ -23,6 +27,8 @@ func (c *Counts) Add(other Counts) {
 	c.Bytes += other.Bytes
 	c.Received += other.Received
 	c.Accepted += other.Accepted
+	c.Noted += other.Noted
+	c.TimeIgnored += other.TimeIgnored
 	for r, n := range other.Rejected {
 		c.Rejected[r] += n
 	}
@@ -45,6 +51,7 @@ type Feeder struct {
 	parser *Parser
 	events []agg.Raw
 	lines  []line // of events, for samples
+	notes  *Annotations
 
 	// Guarded by the stripe's lock, so that they agree with what it holds.
 	counts  Counts
@@ -66,6 +73,10 @@ type rejection struct {
 func NewFeeder(stripe *agg.Stripe, parser *Parser) *Feeder {
 	return &Feeder{stripe: stripe, parser: parser, events: make([]agg.Raw, 0, group), lines: make([]line, 0, group)}
 }
+
+// Keep makes f put events and service checks into notes. Without it they are
+// checked and counted only.
+func (f *Feeder) Keep(notes *Annotations) { f.notes = notes }
 
 // Feed takes the lines in buf[at:end], which arrived at now. A last line
 // needs no line end; if cut is set, it is known to be incomplete.
@@ -91,8 +102,16 @@ func (f *Feeder) Feed(buf []byte, at, end int, now metric.UnixMilli, cut bool) {
 func (f *Feeder) feedLine(buf []byte, l line, now metric.UnixMilli, cut bool) {
 	before := len(f.events)
 	reason := metric.Truncated
-	if !cut {
-		f.events, reason = f.parser.split(f.events, buf, int(l.at), int(l.end), now.Sec())
+	switch {
+	case cut:
+	case buf[l.at] == '_' && isAnnotation(buf[l.at:l.end]):
+		reason = f.note(buf[l.at:l.end], now.Sec())
+	default:
+		var ignored bool
+		f.events, ignored, reason = f.parser.split(f.events, buf, int(l.at), int(l.end), now.Sec())
+		if ignored {
+			f.pending.TimeIgnored += uint64(len(f.events) - before)
+		}
 	}
 	if reason != metric.OK {
 		f.pending.Received++
@@ -104,6 +123,20 @@ func (f *Feeder) feedLine(buf []byte, l line, now metric.UnixMilli, cut bool) {
 	if len(f.events) >= group || len(f.rejected) >= group {
 		f.Flush(buf, now)
 	}
+}
+
+// note takes an event or a service check.
+func (f *Feeder) note(line []byte, now metric.UnixSec) metric.Reason {
+	a, reason := f.parser.annotation(line, now)
+	if reason != metric.OK {
+		return reason
+	}
+	f.pending.Received++
+	f.pending.Noted++
+	if f.notes != nil {
+		f.notes.Add(a)
+	}
+	return metric.OK
 }
 
 // Flush hands what was collected to the stripe. It must be called before the

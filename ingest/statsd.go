@@ -3,10 +3,9 @@ package ingest
 import (
 	"bytes"
 	"math"
-	"unicode"
-	"unicode/utf8"
 
 	"cairn/agg"
+	"cairn/internal/bucket"
 	"cairn/internal/metric"
 )
 
@@ -15,8 +14,20 @@ import (
 //	name:value[:value...]|type[|@rate][|#tag[:value],...][|T<unix seconds>][|field...]
 //
 // Fields after the type come in any order; those not named here are ignored, as
-// its clients expect of servers older than they are.
+// its clients expect of servers older than they are. The value of a set is a
+// member: any bytes but '|', so that it is never packed.
 // https://docs.datadoghq.com/developers/dogstatsd/datagram_shell
+//
+// Etsy's StatsD packs whole values, each with a type and at most a rate of its
+// own; a ':' in the type or in the rate right after it tells such a line from
+// the one above, whose tags and container id hold a ':' too. No other field may
+// stand in it: which value it belongs to would be a guess.
+//
+//	name:value|type[|@rate][:value|type[|@rate]...]
+//
+// https://github.com/statsd/statsd/blob/master/docs/metric_types.md
+//
+// A name may carry tags (statsd_name.go).
 
 // Parser reads lines: one dialect within limits. It is immutable.
 type Parser struct {
@@ -29,91 +40,239 @@ type Parser struct {
 type Dialect uint8
 
 const (
-	DogStatsD Dialect = iota // the default: a gauge's sign is part of its number
-	Etsy                     // +n and -n change a gauge's level by n
-	Brubeck                  // C is a counter as well
+	DogStatsD   Dialect = iota // the default: a gauge's sign is part of its number
+	Etsy                       // +n and -n change a gauge's level by n
+	Brubeck                    // C is a counter as well
+	numDialects                // how many there are
 )
 
+// String returns the name that settings and the API use.
+func (d Dialect) String() string {
+	return [...]string{DogStatsD: "dogstatsd", Etsy: "etsy", Brubeck: "brubeck"}[d]
+}
+
 // split appends the events of one line to dst, which lies at buf[at:end]
-// without its line end. After an error dst is as it was.
-func (p *Parser) split(dst []agg.Raw, buf []byte, at, end int, now metric.UnixSec) ([]agg.Raw, metric.Reason) {
+// without its line end. After an error dst is as it was. ignored says that the
+// line ends with a timestamp that means nothing for its kind.
+func (p *Parser) split(dst []agg.Raw, buf []byte, at, end int, now metric.UnixSec) (events []agg.Raw, ignored bool, reason metric.Reason) {
 	line := buf[at:end]
 	if len(line) > p.Limits.Line {
-		return dst, metric.LineTooLong
+		return dst, false, metric.LineTooLong
 	}
 	colon := bytes.IndexByte(line, ':')
+	if colon <= 0 {
+		if colon < 0 {
+			return dst, false, metric.NoValue
+		}
+		return dst, false, metric.EmptyName
+	}
+	// Most lines carry one whole number without a sign, of a type of one letter.
+	whole, bar := uint64(0), colon+1
+	for ; bar < len(line); bar++ {
+		d := line[bar] - '0'
+		if d > 9 {
+			break
+		}
+		whole = whole*10 + uint64(d)
+	}
+	if digits := bar - colon - 1; digits == 0 || digits > 15 || bar >= len(line) || line[bar] != '|' {
+		return p.splitAny(dst, buf, at, colon, end, now)
+	}
+	rest := line[bar+1:]
+	if !simple(rest) {
+		return p.splitAny(dst, buf, at, colon, end, now)
+	}
+	e := agg.Raw{
+		Bits: math.Float64bits(float64(whole)), Name: uint32(at), NameLen: uint16(colon),
+		Rest: uint32(at + bar + 1), RestLen: uint16(len(rest)),
+	}
+	if p.Dialect == Etsy {
+		e.Op = agg.Assign
+	}
+	return append(dst, e), false, metric.OK
+}
+
+// simple reports whether rest is the type and the fields of a line of one event
+// of the second of arrival, and not of a set.
+func simple(rest []byte) bool {
 	switch {
-	case colon < 0:
-		return dst, notAMetric(line, metric.NoValue)
-	case colon == 0:
-		return dst, metric.EmptyName
-	case colon > p.Limits.Name:
-		return dst, metric.NameTooLong
+	case len(rest) == 0 || rest[0] == 's' || rest[0] == '|' || rest[0] == ':':
+		return false
+	case len(rest) == 1:
+		return true
+	case rest[1] != '|' || len(rest) > 2 && rest[2] == '@':
+		return false
 	}
-	bar := colon + 1
-	for bar < len(line) && line[bar] != '|' {
-		bar++
+	return stampAt(rest) < 0
+}
+
+// splitAny is split for every line that has a name, which ends at colon.
+func (p *Parser) splitAny(dst []agg.Raw, buf []byte, at, colon, end int, now metric.UnixSec) (events []agg.Raw, ignored bool, reason metric.Reason) {
+	line := buf[at:end]
+	i := bytes.IndexByte(line[colon+1:], '|')
+	if i < 0 {
+		return dst, false, metric.NoType
 	}
-	if bar == len(line) {
-		return dst, notAMetric(line, metric.NoType)
+	bar := colon + 1 + i
+	rest := line[bar+1:]
+	typeEnd, segmentEnd := segment(rest)
+	if segmentEnd < len(rest) && rest[segmentEnd] == ':' {
+		events, reason = p.splitMulti(dst, buf, at, colon, end)
+		return events, false, reason
 	}
-	rest, sec, reason := cutTimestamp(line[bar+1:], now)
-	if reason != metric.OK {
-		return dst, reason
-	}
-	if len(rest) == 0 {
-		return dst, metric.NoType
+	kind := rest[:typeEnd]
+	rest, sec, ignored, reason := p.cutTimestamp(kind, rest, now)
+	switch {
+	case reason != metric.OK:
+		return dst, false, reason
+	case len(kind) == 0:
+		return dst, false, metric.NoType
 	}
 	e := agg.Raw{
 		Name: uint32(at), NameLen: uint16(colon), Rest: uint32(at + bar + 1), RestLen: uint16(len(rest)), Sec: sec,
 	}
+	events, reason = p.appendValues(dst, e, line[colon+1:bar], kind)
+	return events, ignored && reason == metric.OK, reason
+}
+
+// splitMulti is split for a line of several values with types of their own. It
+// checks all that Resolve would, so that the line is rejected as one.
+func (p *Parser) splitMulti(dst []agg.Raw, buf []byte, at, colon, end int) ([]agg.Raw, metric.Reason) {
+	line := buf[at:end]
+	if reason := p.checkName(line[:colon]); reason != metric.OK {
+		return dst, reason
+	}
 	before := len(dst)
-	for values := line[colon+1 : bar]; ; {
-		value := values
-		more := bytes.IndexByte(values, ':')
-		if more >= 0 {
-			value = values[:more]
+	for start := colon + 1; ; {
+		i := bytes.IndexByte(line[start:], '|')
+		if i < 0 {
+			return dst[:before], metric.NoType
 		}
-		v, ok := number(value)
-		if !ok {
-			reason = metric.BadValue
-			if len(value) == 0 {
-				reason = metric.NoValue
-			}
-			return dst[:before], notAMetric(line, reason)
+		bar := start + i
+		rest := line[bar+1:]
+		typeEnd, segmentEnd := segment(rest)
+		kind := rest[:typeEnd]
+		reason := p.checkSegment(kind, rest, segmentEnd)
+		if reason == metric.OK {
+			e := agg.Raw{Name: uint32(at), NameLen: uint16(colon), Rest: uint32(at + bar + 1), RestLen: uint16(segmentEnd)}
+			dst, reason = p.appendValues(dst, e, line[start:bar], kind)
 		}
-		e.Bits = math.Float64bits(v)
-		dst = append(dst, e)
-		if more < 0 {
+		if reason != metric.OK {
+			return dst[:before], reason
+		}
+		if segmentEnd == len(rest) {
 			return dst, metric.OK
 		}
-		values = values[more+1:]
+		start = bar + 1 + segmentEnd + 1
 	}
 }
 
-// notAMetric tells DogStatsD's events and service checks from broken lines.
-func notAMetric(line []byte, reason metric.Reason) metric.Reason {
-	if bytes.HasPrefix(line, []byte("_e{")) || bytes.HasPrefix(line, []byte("_sc|")) {
-		return metric.UnsupportedKind
+// segment finds the end of a type, and that of the rate right after it. What
+// follows is ':' and another value, '|' and another field, or nothing.
+func segment(rest []byte) (typeEnd, end int) {
+	for typeEnd < len(rest) && rest[typeEnd] != '|' && rest[typeEnd] != ':' {
+		typeEnd++
 	}
-	return reason
+	end = typeEnd
+	if end+1 < len(rest) && rest[end] == '|' && rest[end+1] == '@' {
+		for end += 2; end < len(rest) && rest[end] != '|' && rest[end] != ':'; {
+			end++
+		}
+	}
+	return typeEnd, end
+}
+
+func (p *Parser) checkSegment(kind, rest []byte, end int) metric.Reason {
+	if end+1 < len(rest) && rest[end] == '|' && rest[end+1] == '#' {
+		return metric.MixedTags
+	}
+	if _, reason := p.kindOf(kind); reason != metric.OK {
+		return reason
+	}
+	if len(kind) < end {
+		if _, _, ok := rateWeight(rest[len(kind)+2 : end]); !ok {
+			return metric.BadRate
+		}
+	}
+	if end < len(rest) && rest[end] == '|' {
+		if end+1 < len(rest) && rest[end+1] == '@' {
+			return metric.BadRate // a second one
+		}
+		return metric.BadType
+	}
+	return metric.OK
+}
+
+// appendValues appends one event like e for each of the values. After an error
+// some may have been appended already.
+func (p *Parser) appendValues(dst []agg.Raw, e agg.Raw, values, kind []byte) ([]agg.Raw, metric.Reason) {
+	if string(kind) == "s" {
+		if len(values) == 0 {
+			return dst, metric.NoValue
+		}
+		e.Bits = bucket.HashMember(values)
+		return append(dst, e), metric.OK
+	}
+	before := len(dst)
+	for more := true; more; {
+		value := values
+		if i := bytes.IndexByte(values, ':'); i >= 0 {
+			value, values = values[:i], values[i+1:]
+		} else {
+			more = false
+		}
+		if len(value) == 0 {
+			return dst[:before], metric.NoValue
+		}
+		v, ok := number(value)
+		if !ok || !(v <= metric.MaxValue && v >= -metric.MaxValue) {
+			return dst[:before], metric.BadValue
+		}
+		if e.Bits = math.Float64bits(v); p.Dialect == Etsy {
+			e.Op = agg.Assign
+			if value[0] == '+' || value[0] == '-' {
+				e.Op = agg.Adjust
+			}
+		}
+		dst = append(dst, e)
+	}
+	return dst, metric.OK
+}
+
+// stampAt returns where the T field at the end of rest begins, or -1.
+func stampAt(rest []byte) int {
+	i := len(rest)
+	for i > 0 && rest[i-1]-'0' <= 9 {
+		i--
+	}
+	if i == len(rest) || i < 2 || rest[i-1] != 'T' || rest[i-2] != '|' {
+		return -1
+	}
+	return i - 1
 }
 
 // cutTimestamp takes a T field off the end of a line's fields, where clients
 // put it, so that what is left is the same bytes every second.
-func cutTimestamp(rest []byte, now metric.UnixSec) ([]byte, metric.UnixSec, metric.Reason) {
-	i := len(rest)
-	for i > 0 && rest[i-1] >= '0' && rest[i-1] <= '9' {
-		i--
+func (p *Parser) cutTimestamp(kind, rest []byte, now metric.UnixSec) (left []byte, sec metric.UnixSec, ignored bool, reason metric.Reason) {
+	i := stampAt(rest)
+	if i < 0 {
+		return rest, 0, false, metric.OK
 	}
-	if i == len(rest) || i < 2 || rest[i-1] != 'T' || rest[i-2] != '|' {
-		return rest, 0, metric.OK
+	left = rest[:i-1]
+	if bytes.Contains(left, []byte("|T")) {
+		return rest, 0, false, metric.BadTimestamp // given twice
 	}
-	sec, reason := timestamp(rest[i:], now)
-	return rest[:i-2], sec, reason
+	k, _ := p.kindOf(kind)
+	sec, reason = timestamp(rest[i+1:], timed(k), now)
+	return left, sec, sec == 0, reason
 }
 
-func timestamp(digits []byte, now metric.UnixSec) (metric.UnixSec, metric.Reason) {
+// timed reports whether a timestamp means something for a kind.
+func timed(k metric.Kind) bool { return k == metric.Counter || k == metric.Gauge }
+
+// timestamp reads the digits of a T field. If it is not timed, they are only
+// checked, and the result is 0.
+func timestamp(digits []byte, timed bool, now metric.UnixSec) (metric.UnixSec, metric.Reason) {
 	if len(digits) == 0 || len(digits) > 18 {
 		return 0, metric.BadTimestamp
 	}
@@ -127,120 +286,12 @@ func timestamp(digits []byte, now metric.UnixSec) (metric.UnixSec, metric.Reason
 	switch {
 	case sec == 0:
 		return 0, metric.BadTimestamp
+	case !timed:
+		return 0, metric.OK
 	case sec > now+metric.MaxFuture:
 		return 0, metric.Future
 	case sec < now-metric.MaxAge:
 		return 0, metric.TooOld
 	}
 	return sec, metric.OK
-}
-
-// Resolve is the agg.Resolver of this wire format: it reads a name and the
-// fields after the value.
-func (p *Parser) Resolve(name, rest []byte, now metric.UnixSec) (agg.Resolution, metric.Reason) {
-	var res agg.Resolution
-	res.Weight = agg.Weight{Num: 1, Den: 1}
-	field, rest, more := bytes.Cut(rest, []byte{'|'})
-	kind, reason := kindOf(field)
-	if reason != metric.OK {
-		return res, reason
-	}
-	var tags []metric.Tag
-	rated := false
-	for more {
-		field, rest, more = bytes.Cut(rest, []byte{'|'})
-		if len(field) == 0 {
-			continue
-		}
-		reason = metric.OK
-		switch field[0] {
-		case '@':
-			if rated {
-				return res, metric.BadRate
-			}
-			rated = true
-			var ok bool
-			if res.Weight.Num, res.Weight.Den, ok = rateWeight(field[1:]); !ok {
-				return res, metric.BadRate
-			}
-		case '#':
-			tags, reason = p.appendTags(tags, field[1:])
-		case 'T':
-			if res.Sec != 0 {
-				return res, metric.BadTimestamp
-			}
-			res.Sec, reason = timestamp(field[1:], now)
-		}
-		if reason != metric.OK {
-			return res, reason
-		}
-	}
-	clean, reason := cleanName(name)
-	if reason != metric.OK {
-		return res, reason
-	}
-	res.Series = metric.Series{ID: metric.ID{Name: clean, Kind: kind}, Tags: metric.NewTagset(tags)}
-	return res, metric.OK
-}
-
-func kindOf(field []byte) (metric.Kind, metric.Reason) {
-	switch string(field) {
-	case "c":
-		return metric.Counter, metric.OK
-	case "g", "ms", "h", "d", "s", "m":
-		return 0, metric.UnsupportedKind
-	case "":
-		return 0, metric.NoType
-	}
-	return 0, metric.BadType
-}
-
-// cleanName makes a name canonical: '/' becomes '-' and white space '_', as in
-// etsy's StatsD.
-func cleanName(b []byte) (string, metric.Reason) {
-	if !utf8.Valid(b) {
-		return "", metric.BadUTF8
-	}
-	out := make([]byte, 0, len(b))
-	for _, r := range string(b) {
-		switch {
-		case r == '/':
-			out = append(out, '-')
-		case unicode.IsSpace(r):
-			out = append(out, '_')
-		case unicode.IsControl(r):
-			return "", metric.BadName
-		default:
-			out = utf8.AppendRune(out, r)
-		}
-	}
-	return string(out), metric.OK
-}
-
-// appendTags reads a comma-separated list of tags.
-func (p *Parser) appendTags(dst []metric.Tag, list []byte) ([]metric.Tag, metric.Reason) {
-	for more := true; more; {
-		var tag []byte
-		tag, list, more = bytes.Cut(list, []byte{','})
-		tag = bytes.TrimPrefix(tag, []byte{'#'}) // some clients write #a:1,#b:2
-		if len(tag) == 0 {
-			continue
-		}
-		switch {
-		case len(tag) > p.Limits.Tag:
-			return dst, metric.TagTooLong
-		case len(dst) >= p.Limits.Tags:
-			return dst, metric.TooManyTags
-		case !utf8.Valid(tag):
-			return dst, metric.BadUTF8
-		case bytes.ContainsFunc(tag, unicode.IsControl):
-			return dst, metric.BadTag
-		}
-		key, value, _ := bytes.Cut(tag, []byte{':'})
-		if len(key) == 0 {
-			return dst, metric.BadTag
-		}
-		dst = append(dst, metric.Tag{Key: string(key), Value: string(value)})
-	}
-	return dst, metric.OK
 }

@@ -19,129 +19,95 @@ var testParser = &Parser{Limits: metric.DefaultLineLimits}
 
 const now = metric.UnixSec(1_700_000_000)
 
-// counted is what one line of mustCount adds: series as `name tags`, and values
-// after weighting.
-type counted struct {
-	line   string
-	series string
-	sum    float64
-	events int
-	sec    metric.UnixSec
+// dialects holds a parser of each.
+var dialects = [numDialects]*Parser{
+	DogStatsD: testParser,
+	Etsy:      {Dialect: Etsy, Limits: metric.DefaultLineLimits},
+	Brubeck:   {Dialect: Brubeck, Limits: metric.DefaultLineLimits},
 }
 
-var mustCount = []counted{
-	{"a:1|c", "a ", 1, 1, 0},
-	{"a:1|c\r", "a ", 1, 1, 0},
-	{"a.b_c-d:12|c", "a.b_c-d ", 12, 1, 0},
-	{"a:1.5|c", "a ", 1.5, 1, 0},
-	{"a:-2|c", "a ", -2, 1, 0},
-	{"a:+2|c", "a ", 2, 1, 0},
-	{"a:0|c", "a ", 0, 1, 0},
-	{"a:1e3|c", "a ", 1000, 1, 0},
-	{"a:.5|c", "a ", 0.5, 1, 0},
-	{"a:5.|c", "a ", 5, 1, 0},
-	{"a:0.1|c", "a ", 0.1, 1, 0},
-	{"a:9007199254740993|c", "a ", 9007199254740992, 1, 0},
-	{"a:123456789012345.678|c", "a ", 123456789012345.678, 1, 0},
-	{"a:1:2:3|c", "a ", 6, 3, 0},
-	{"a:1|c|@0.1", "a ", 10, 1, 0},
-	{"a:3|c|@0.3", "a ", 10, 1, 0},
-	{"a:1|c|@1", "a ", 1, 1, 0},
-	{"a:1|c|@0.000001", "a ", 1000000, 1, 0},
-	{"a:1|c|@1e-2", "a ", 100, 1, 0},
-	{"a:1|c|#env:prod", "a env:prod", 1, 1, 0},
-	{"a:1|c|@0.5|#b:2,a:1", "a a:1,b:2", 2, 1, 0},
-	{"a:1|c|#b:2,a:1|@0.5", "a a:1,b:2", 2, 1, 0},
-	{"a:1|c|#a:1,a:1,a:2", "a a:1,a:2", 1, 1, 0},
-	{"a:1|c|#canary", "a canary", 1, 1, 0},
-	{"a:1|c|#canary:", "a canary", 1, 1, 0},
-	{"a:1|c|#a:1,#b:2", "a a:1,b:2", 1, 1, 0},
-	{"a:1|c|#a:1|#b:2", "a a:1,b:2", 1, 1, 0},
-	{"a:1|c|#t:a:b", "a t:a:b", 1, 1, 0},
-	{"a:1|c|#", "a ", 1, 1, 0},
-	{"a:1|c|#,,x:1,", "a x:1", 1, 1, 0},
-	{"a:1|c|T1699999990", "a ", 1, 1, 1_699_999_990},
-	{"a:1|c|#x:1|T1699999990", "a x:1", 1, 1, 1_699_999_990},
-	{"a:1|c|T1699999990|#x:1", "a x:1", 1, 1, 1_699_999_990},
-	{"a:1|c|T1700000010", "a ", 1, 1, 1_700_000_010},
-	{"a:1|c|#host:T1699999990", "a host:T1699999990", 1, 1, 0},
-	{"a:1|c|#x:1|c:abc123|e:it-false|card:low|zz", "a x:1", 1, 1, 0},
-	{"a:1|c||#x:1|", "a x:1", 1, 1, 0},
-	{"a/b c:1|c", "a-b_c ", 1, 1, 0},
-	{"größe.é:1|c|#ort:Köln", "größe.é ort:Köln", 1, 1, 0},
-}
-
-var mustReject = map[string]metric.Reason{
-	"a":                             metric.NoValue,
-	"a|c":                           metric.NoValue,
-	"a:|c":                          metric.NoValue,
-	"a::1|c":                        metric.NoValue,
-	"a:1::2|c":                      metric.NoValue,
-	"a:1":                           metric.NoType,
-	"a:1|":                          metric.NoType,
-	"a:1||#x":                       metric.NoType,
-	":1|c":                          metric.EmptyName,
-	"a\x01:1|c":                     metric.BadName,
-	"a\xff:1|c":                     metric.BadUTF8,
-	"a:1|c|#k:\xff":                 metric.BadUTF8,
-	"a:x|c":                         metric.BadValue,
-	"a:1 |c":                        metric.BadValue,
-	"a: 1|c":                        metric.BadValue,
-	"a:NaN|c":                       metric.BadValue,
-	"a:inf|c":                       metric.BadValue,
-	"a:-Infinity|c":                 metric.BadValue,
-	"a:0x10|c":                      metric.BadValue,
-	"a:1_000|c":                     metric.BadValue,
-	"a:1e400|c":                     metric.BadValue,
-	"a:1e300|c":                     metric.BadValue,
-	"a:-|c":                         metric.BadValue,
-	"a:.|c":                         metric.BadValue,
-	"a:1.2.3|c":                     metric.BadValue,
-	"a:--1|c":                       metric.BadValue,
-	"a:1:x|c":                       metric.BadValue,
-	"a:1|q":                         metric.BadType,
-	"a:1|C":                         metric.BadType,
-	"a:1|cc":                        metric.BadType,
-	"a:1|g":                         metric.UnsupportedKind,
-	"a:1|ms":                        metric.UnsupportedKind,
-	"a:1|h|#x":                      metric.UnsupportedKind,
-	"a:1|d":                         metric.UnsupportedKind,
-	"a:1|s":                         metric.UnsupportedKind,
-	"_e{1,1}:a|b":                   metric.UnsupportedKind,
-	"_sc|a|0":                       metric.UnsupportedKind,
-	"a:1|c|@0":                      metric.BadRate,
-	"a:1|c|@-1":                     metric.BadRate,
-	"a:1|c|@1.1":                    metric.BadRate,
-	"a:1|c|@x":                      metric.BadRate,
-	"a:1|c|@":                       metric.BadRate,
-	"a:1|c|@NaN":                    metric.BadRate,
-	"a:1|c|@0.1|@0.1":               metric.BadRate,
-	"a:1|c|T0":                      metric.BadTimestamp,
-	"a:1|c|T-5|#x":                  metric.BadTimestamp,
-	"a:1|c|Tx":                      metric.BadTimestamp,
-	"a:1|c|T":                       metric.BadTimestamp,
-	"a:1|c|T1700000000|T1700000001": metric.BadTimestamp,
-	"a:1|c|T5|T1700000000":          metric.TooOld,
-	"a:1|c|T1700000011":             metric.Future,
-	"a:1|c|T1700000000000":          metric.Future,
-	"a:1|c|T1":                      metric.TooOld,
-	"a:1|c|#:x":                     metric.BadTag,
-	"a:1|c|#a:\x02":                 metric.BadTag,
-	"a:1|c|#" + long(256):           metric.TagTooLong,
-	long(256) + ":1|c":              metric.NameTooLong,
-	"a:1|c|#" + long(4096):          metric.LineTooLong,
-	"a:1|c|#" + manyTags(65):        metric.TooManyTags,
-	"a:1|c|T" + long(20):            metric.BadTimestamp,
-}
-
-func long(n int) string { return strings.Repeat("x", n) }
-
-func manyTags(n int) string {
-	var b strings.Builder
-	for i := range n {
-		fmt.Fprintf(&b, "t%d,", i)
+// read is what p makes of one line, by way of the code that is fast: split, then
+// Resolve, then what a stripe does with both.
+func read(p *Parser, line string) ([]event, metric.Reason) {
+	buf := []byte("before\n" + line + "\nafter")
+	raws, ignored, reason := p.split(nil, buf, 7, 7+len(line), now)
+	if reason != metric.OK {
+		return nil, reason
 	}
-	return b.String()
+	var out []event
+	for _, r := range raws {
+		res, reason := p.Resolve(buf[r.Name:r.Name+uint32(r.NameLen)], buf[r.Rest:r.Rest+uint32(r.RestLen)], now)
+		if reason != metric.OK {
+			return nil, reason
+		}
+		e := event{series: res.Series, op: r.Op, sec: max(r.Sec, res.Sec), ignored: ignored || res.TimeIgnored}
+		if res.Series.Kind == metric.Set {
+			e.bits = r.Bits
+		} else if e.value = res.Weight.Of(math.Float64frombits(r.Bits)); !(math.Abs(e.value) <= metric.MaxValue) {
+			return nil, metric.BadValue
+		}
+		if res.Series.Kind != metric.Gauge {
+			e.op = agg.Reading // it means nothing
+		}
+		out = append(out, e)
+	}
+	return out, metric.OK
+}
+
+func TestEachDialectReadsTheCorpus(t *testing.T) {
+	for d, p := range dialects {
+		for _, c := range mustCount {
+			got, reason := read(p, c.line)
+			require.Equal(t, metric.OK, reason, "%s: %q", Dialect(d), c.line)
+			require.Equal(t, c.want, got, "%s: %q", Dialect(d), c.line)
+		}
+		for _, c := range mustDiffer {
+			got, reason := read(p, c.line)
+			require.Equal(t, c.dialect[d], got, "%s: %q", Dialect(d), c.line)
+			if c.dialect[d] == nil {
+				require.Equal(t, metric.BadType, reason, "%s: %q", Dialect(d), c.line)
+			}
+		}
+		for line, want := range mustReject {
+			if isAnnotation([]byte(line)) {
+				continue
+			}
+			_, reason := read(p, line)
+			require.Equal(t, want, reason, "%s: %q is %s, not %s", Dialect(d), line, reason, want)
+		}
+	}
+}
+
+func TestOriginTags(t *testing.T) {
+	p := &Parser{Limits: metric.DefaultLineLimits, OriginTags: true}
+	for line, tags := range map[string]string{
+		"a:1|c|c:ci-1:2|#x:1":                "container_id:ci-1:2,x:1",
+		"a:1|c|e:it-false|card:low|c:in-7":   "container_id:in-7,external_data:it-false,cardinality:low",
+		"a,k=v:1|c|card:low":                 "k:v,cardinality:low",
+		"a:1|c|card:low|c:|e:|zz:1|carding:": "cardinality:low",
+	} {
+		got, reason := read(p, line)
+		require.Equal(t, metric.OK, reason, line)
+		require.Equal(t, []event{count("a", 1).tags(tags)}, got, line)
+	}
+	for line, want := range map[string]metric.Reason{
+		"a:1|c|c:" + long(243):              metric.TagTooLong, // with container_id: before it
+		"a:1|c|c:\xff":                      metric.BadUTF8,
+		"a:1|c|e:\x01":                      metric.BadTag,
+		"a:1|c|c:x|#" + manyTags(64):        metric.TooManyTags,
+		"a:1|c|#" + manyTags(64) + "|c:abc": metric.TooManyTags,
+	} {
+		_, reason := read(p, line)
+		require.Equal(t, want, reason, line)
+	}
+	_, reason := read(p, "a:1|c|c:"+long(242))
+	require.Equal(t, metric.OK, reason)
+}
+
+// newTestFeeder returns a feeder of a stripe of its own.
+func newTestFeeder(p *Parser) *Feeder {
+	a := agg.New(agg.Limits{Series: 1 << 16, SeriesPerMetric: 1 << 16, Metrics: 1 << 16}, []agg.Resolver{p.Resolve}, rngOf(1))
+	return NewFeeder(a.Stripe(0), p)
 }
 
 // fed is what a Feeder made of some bytes.
@@ -172,17 +138,24 @@ func feed(t testing.TB, packets ...string) fed {
 	return out
 }
 
+// TestLinesThatCount feeds each line twice: the first one resolves the key, the
+// second finds it.
 func TestLinesThatCount(t *testing.T) {
 	for _, c := range mustCount {
-		// Twice: the first one resolves the key, the second finds it.
 		got := feed(t, c.line, c.line)
-		sec := c.sec
-		if sec == 0 {
-			sec = now
-		}
-		require.Equal(t, map[string]float64{fmt.Sprintf("%s @%d", c.series, sec): 2 * c.sum}, got.sums, "%q", c.line)
-		require.EqualValues(t, 2*c.events, got.counts.Accepted, "%q", c.line)
+		require.EqualValues(t, 2*len(c.want), got.counts.Accepted, "%q", c.line)
 		require.Equal(t, got.counts.Accepted, got.counts.Received, "%q", c.line)
+		want, counters := map[string]float64{}, true
+		for _, e := range c.want {
+			counters = counters && e.series.Kind == metric.Counter
+			if e.sec == 0 {
+				e.sec = now
+			}
+			want[fmt.Sprintf("%s %s @%d", e.series.Name, e.series.Tags, e.sec)] += 2 * e.value
+		}
+		if counters {
+			require.Equal(t, want, got.sums, "%q", c.line)
+		}
 	}
 }
 
@@ -190,11 +163,12 @@ func TestLinesThatDoNot(t *testing.T) {
 	for line, reason := range mustReject {
 		got := feed(t, line, line)
 		require.Empty(t, got.sums, "%q", line)
-		require.EqualValues(t, 2, got.counts.Received, "%q", line)
+		events := got.counts.Received // of a line that splits: its values
+		require.True(t, events == 2 || strings.Contains(line, ":1:"), "%q", line)
 		for r, n := range got.counts.Rejected {
 			want := uint64(0)
 			if metric.Reason(r) == reason {
-				want = 2
+				want = events
 			}
 			require.Equal(t, want, n, "%q under %s; it belongs under %s", line, metric.Reason(r), reason)
 		}
@@ -259,10 +233,7 @@ func TestRateIsAFraction(t *testing.T) {
 // FuzzLine feeds any bytes: nothing panics, every line is accounted for once,
 // and the lines of a packet do not depend on one another.
 func FuzzLine(f *testing.F) {
-	for _, c := range mustCount {
-		f.Add([]byte(c.line))
-	}
-	for line := range mustReject {
+	for _, line := range corpus() {
 		f.Add([]byte(line))
 	}
 	f.Add([]byte("a:1|c\nb:2|c\r\n\n_e{1,1}:x|y"))
@@ -277,6 +248,8 @@ func FuzzLine(f *testing.F) {
 		split := feed(t, packets...)
 		require.Equal(t, whole.counts.Received, split.counts.Received)
 		require.Equal(t, whole.counts.Rejected, split.counts.Rejected)
+		require.Equal(t, whole.counts.Noted, split.counts.Noted)
+		require.Equal(t, whole.counts.TimeIgnored, split.counts.TimeIgnored)
 		for k, v := range whole.sums {
 			require.InEpsilon(t, 1+math.Abs(v), 1+math.Abs(split.sums[k]), 1e-9)
 		}
@@ -285,7 +258,7 @@ func FuzzLine(f *testing.F) {
 }
 
 func total(c Counts) uint64 {
-	n := c.Accepted
+	n := c.Accepted + c.Noted
 	for _, r := range c.Rejected {
 		n += r
 	}

@@ -3,7 +3,7 @@
 // In come the counts of the stages; out goes one Account whose identities must
 // hold:
 //
-//	received = accepted + Σ rejected          in each feeder
+//	received = accepted + noted + Σ rejected  in each feeder
 //	accepted = open + being flushed + stored  between the stripes and the store
 //
 // The counts of a stage are read at one instant; those of different stages one
@@ -34,7 +34,7 @@ func Read(feeders ingest.Counts, pump flush.Stats) Account {
 		Received: feeders.Received, Accepted: feeders.Accepted, Rejected: feeders.Rejected,
 		Open: pump.Open + pump.Frozen, Stored: pump.Stored, pump: pump.Imbalance(),
 	}
-	a.feeders = int64(a.Received) - int64(a.Accepted)
+	a.feeders = int64(a.Received) - int64(a.Accepted) - int64(feeders.Noted)
 	for _, n := range a.Rejected {
 		a.feeders -= int64(n)
 	}
