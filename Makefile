@@ -6,7 +6,12 @@ BIN := bin/cairn
 RACE := $(shell command -v $$(go env CC) >/dev/null 2>&1 && echo -race)
 FUZZTIME ?= 1m
 
-.PHONY: help build run demo test test-clients lint fuzz bench screenshots clean
+# The folder of the load generator and the null sinks, and what else to say to
+# the measurement, such as BENCH_ARGS='-run a,b -rounds 5'.
+BENCH ?= ../shared/bench
+BENCH_ARGS ?=
+
+.PHONY: help build run demo test test-clients lint fuzz bench bench-ingest screenshots clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +47,9 @@ fuzz: ## fuzz the parsers and the codec, FUZZTIME (1m) each
 
 bench: ## benchmarks of the hot path and of the store
 	go test -run '^$$' -bench . -benchmem -count 6 ./agg ./ingest ./tsdb
+
+bench-ingest: ## CPU time and memory beside a null sink (Linux, two cores, gcc); see docs/performance.md
+	@go run ./internal/bench/ingest -tools $(BENCH) $(BENCH_ARGS)
 
 screenshots: build ## take docs/screenshots anew from the demo
 	CAIRN_CHROME="$$(internal/e2e/chromium.sh)" CAIRN_SCREENSHOTS=$(CURDIR)/docs/screenshots go test -count=1 -run '^TestBrowserScreenshots$$' ./internal/e2e

@@ -1,0 +1,134 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+)
+
+// report is everything that was measured.
+type report struct {
+	rows     []row
+	lossless *losslessRow
+	memory   *memoryRow
+}
+
+const (
+	memoryBar = 600 // bytes a series
+	memoryAim = 400
+)
+
+func median(rounds []round, f func(round) float64) float64 {
+	var v []float64
+	for _, r := range rounds {
+		v = append(v, f(r))
+	}
+	slices.Sort(v)
+	if n := len(v); n%2 == 0 {
+		return (v[n/2-1] + v[n/2]) / 2
+	}
+	return v[len(v)/2]
+}
+
+func verdict(ok bool) string {
+	if ok {
+		return "OK"
+	}
+	return "**MISSED**"
+}
+
+// markdown writes the report; args are those of this program.
+func (r *report) markdown(args string, now time.Time) string {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "`make bench-ingest` (`%s`), %s, %s, %d cores, %s\n",
+		strings.TrimSpace("go run ./internal/bench/ingest "+args), now.Format(time.DateOnly), model(), runtime.NumCPU(), runtime.Version())
+	if len(r.rows) > 0 {
+		b.WriteString("\n| workload | | sink, CPU s/M | Cairn, CPU s/M | of it receiving | × sink | bar | | M events/s | on | dropped |\n")
+		b.WriteString("|---|---|---|---|---|---|---|---|---|---|---|\n")
+	}
+	for _, w := range r.rows {
+		b.WriteString(w.markdown(r.barOf(w)))
+	}
+	if l := r.lossless; l != nil {
+		fmt.Fprintf(&b, "\nLossless: workload b at %.2f M events/s, 90%% of the %.2f M that it counted flat out on %.0f%% of its core, for %d s while a page asks each second: %d datagrams dropped (bar 0: %s); the slowest of %d queries took %s.\n",
+			l.rate/1e6, l.capacity/1e6, 100*l.busy, losslessSecs, l.drops, verdict(l.drops == 0), l.queries, l.slowest.Round(time.Millisecond))
+	}
+	if m := r.memory; m != nil && m.series > 0 {
+		fmt.Fprintf(&b, "\nMemory: %d series with 3 tags at %.2f M events/s for %d s: %d bytes resident a series at the peak (bar %d, aim %d: %s), %d usually; heap in use at the end %d a series; %.0f%% of the datagrams dropped; %d flushes, the longest %.1f s.\n",
+			m.series, m.rate/1e6, memorySecs, m.peak/m.series, memoryBar, memoryAim, verdict(m.peak/m.series <= memoryBar),
+			m.usual/m.series, m.heap/m.series, 100*m.lost, m.flushes, m.longest)
+	}
+	return b.String()
+}
+
+// ratio returns Cairn's CPU time an event, with what it does afterwards, over
+// the sink's.
+func (w row) ratio() float64 {
+	return (median(w.cairn, round.each) + w.rest) / median(w.sink, round.each)
+}
+
+// noise is how much dearer than another workload one may seem that has to cost
+// the same.
+const noise = 1.1
+
+// barOf returns the highest ratio that w may have; 0: any.
+func (r *report) barOf(w row) float64 {
+	for _, other := range r.rows {
+		if other.name == w.like {
+			return noise * other.ratio()
+		}
+	}
+	return w.bar
+}
+
+func (w row) markdown(highest float64) string {
+	head := fmt.Sprintf("| %s | %s | %.4f |", w.name, w.what, median(w.sink, round.each))
+	receiving := median(w.cairn, round.each)
+	if receiving == 0 {
+		return head + " not counted | | | | | | | |\n"
+	}
+	bar, ok := "", ""
+	if highest > 0 {
+		bar, ok = fmt.Sprintf("%.2f", highest), verdict(w.ratio() <= highest)
+	}
+	if w.turnedAway > 0 {
+		ok += fmt.Sprintf(" %d events turned away", w.turnedAway)
+	}
+	return head + fmt.Sprintf(" %.4f | %.4f | %.2f | %s | %s | %.2f | %.0f%% | %.0f%% |\n",
+		receiving+w.rest, receiving, w.ratio(), bar, ok, median(w.cairn, round.rate)/1e6,
+		100*median(w.cairn, round.busy), 100*median(w.cairn, round.dropped))
+}
+
+// The marks between which replaceIn replaces.
+const (
+	beginMark = "<!-- measured: begin -->\n"
+	endMark   = "<!-- measured: end -->\n"
+)
+
+// replaceIn writes text between the marks of a file.
+func replaceIn(name, text string) error {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return fmt.Errorf("read the page to write to: %w", err)
+	}
+	out, ok := replace(string(b), text)
+	if !ok {
+		return fmt.Errorf("%s has no lines %q and %q", name, strings.TrimSpace(beginMark), strings.TrimSpace(endMark))
+	}
+	if err := os.WriteFile(name, []byte(out), 0o644); err != nil {
+		return fmt.Errorf("write the page: %w", err)
+	}
+	return nil
+}
+
+func replace(page, text string) (string, bool) {
+	head, rest, ok1 := strings.Cut(page, beginMark)
+	_, tail, ok2 := strings.Cut(rest, endMark)
+	return head + beginMark + text + endMark + tail, ok1 && ok2
+}
