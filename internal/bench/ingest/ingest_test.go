@@ -111,6 +111,8 @@ func TestChildrenEnd(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	p, err = start(ctx, serverCore, time.Minute, "sleep", "60")
 	require.NoError(t, err)
+	_, err = waitedOf(p.pid())
+	require.NoError(t, err)
 	cancel()
 	var exit *exec.ExitError
 	require.ErrorAs(t, p.wait(), &exit)

@@ -37,7 +37,8 @@ func main() {
 		spin()
 		return
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// A reader of our output that goes away must not keep us from cleaning up.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	ctx, cancel := context.WithTimeout(ctx, longest)
 	err := run(ctx, os.Args[1:], os.Stdout)
 	cancel()

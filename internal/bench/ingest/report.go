@@ -56,8 +56,8 @@ func (r *report) markdown(args string, now time.Time) string {
 		b.WriteString(w.markdown(r.barOf(w)))
 	}
 	if l := r.lossless; l != nil {
-		fmt.Fprintf(&b, "\nLossless: workload b at %.2f M events/s, 90%% of the %.2f M that it counted flat out on %.0f%% of its core, for %d s while a page asks each second: %d datagrams dropped (bar 0: %s); the slowest of %d queries took %s.\n",
-			l.rate/1e6, l.capacity/1e6, 100*l.busy, losslessSecs, l.drops, verdict(l.drops == 0), l.queries, l.slowest.Round(time.Millisecond))
+		fmt.Fprintf(&b, "\nLossless: workload b at %.2f M events/s, 90%% of the %.2f M that it counted flat out on %.0f%% of its core, for %d s while a page asks each second: %d datagrams dropped (bar 0: %s); the slowest of %d queries took %s; the server waited %.1f s for its core.\n",
+			l.rate/1e6, l.capacity/1e6, 100*l.busy, losslessSecs, l.drops, verdict(l.drops == 0), l.queries, l.slowest.Round(time.Millisecond), l.waited.Seconds())
 	}
 	if m := r.memory; m != nil && m.series > 0 {
 		fmt.Fprintf(&b, "\nMemory: %d series with 3 tags at %.2f M events/s for %d s: %d bytes resident a series at the peak (bar %d, aim %d: %s), %d usually; heap in use at the end %d a series; %.0f%% of the datagrams dropped; %d flushes, the longest %.1f s.\n",
