@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"bytes"
+	"net/netip"
 
 	"cairn/agg"
 	"cairn/internal/metric"
@@ -15,6 +16,9 @@ type Counts struct {
 	Received uint64 // events; a line that is not counted is one
 	Accepted uint64
 	Rejected [metric.NumReasons]uint64
+	// TimeIgnored is how many of the accepted carry a timestamp that their kind
+	// does not take.
+	TimeIgnored uint64
 }
 
 // Add adds other to c.
@@ -23,6 +27,7 @@ func (c *Counts) Add(other Counts) {
 	c.Bytes += other.Bytes
 	c.Received += other.Received
 	c.Accepted += other.Accepted
+	c.TimeIgnored += other.TimeIgnored
 	for r, n := range other.Rejected {
 		c.Rejected[r] += n
 	}
@@ -30,6 +35,15 @@ func (c *Counts) Add(other Counts) {
 
 // Samples holds the last line that was turned away for each reason.
 type Samples [metric.NumReasons]string
+
+// Add takes over the samples of other.
+func (s *Samples) Add(other Samples) {
+	for i, line := range other {
+		if line != "" {
+			s[i] = line
+		}
+	}
+}
 
 // maxSample is how many bytes of a line a sample keeps: enough to recognise the
 // sender by.
@@ -46,6 +60,12 @@ type Feeder struct {
 	events []agg.Raw
 	lines  []line // of events, for samples
 
+	// Who sent what is fed is asked only when a line of it is rejected.
+	packet int                         // the number that sender knows the bytes by
+	sender func(packet int) netip.Addr // nil, or no address: origin
+	origin string                      // what to call a sender without an address
+	table  rejectTable
+
 	// Guarded by the stripe's lock, so that they agree with what it holds.
 	counts  Counts
 	samples Samples
@@ -55,7 +75,11 @@ type Feeder struct {
 	rejected []rejection
 }
 
-type line struct{ at, end uint32 }
+// line is where a line lies in the buffer, and the packet it came in.
+type line struct {
+	at, end uint32
+	packet  int32
+}
 
 type rejection struct {
 	line
@@ -64,7 +88,10 @@ type rejection struct {
 
 // NewFeeder returns a feeder of stripe, of which parser is the resolver too.
 func NewFeeder(stripe *agg.Stripe, parser *Parser) *Feeder {
-	return &Feeder{stripe: stripe, parser: parser, events: make([]agg.Raw, 0, group), lines: make([]line, 0, group)}
+	return &Feeder{
+		stripe: stripe, parser: parser, origin: ownSender,
+		events: make([]agg.Raw, 0, group), lines: make([]line, 0, group),
+	}
 }
 
 // Feed takes the lines in buf[at:end], which arrived at now. A last line
@@ -82,7 +109,7 @@ func (f *Feeder) Feed(buf []byte, at, end int, now metric.UnixMilli, cut bool) {
 			stop--
 		}
 		if stop > at {
-			f.feedLine(buf, line{uint32(at), uint32(stop)}, now, last && cut)
+			f.feedLine(buf, line{uint32(at), uint32(stop), int32(f.packet)}, now, last && cut)
 		}
 		at = next
 	}
@@ -109,6 +136,14 @@ func (f *Feeder) feedLine(buf []byte, l line, now metric.UnixMilli, cut bool) {
 // Flush hands what was collected to the stripe. It must be called before the
 // bytes of buf change.
 func (f *Feeder) Flush(buf []byte, now metric.UnixMilli) {
+	f.add(buf, now)
+	if len(f.rejected) > 0 {
+		f.table.add(f, buf, now)
+	}
+	f.events, f.lines, f.rejected = f.events[:0], f.lines[:0], f.rejected[:0]
+}
+
+func (f *Feeder) add(buf []byte, now metric.UnixMilli) {
 	f.stripe.Lock()
 	defer f.stripe.Unlock()
 	accepted := f.stripe.Add(buf, f.events, now)
@@ -129,7 +164,6 @@ func (f *Feeder) Flush(buf []byte, now metric.UnixMilli) {
 	}
 	f.counts.Add(f.pending)
 	f.pending = Counts{}
-	f.events, f.lines, f.rejected = f.events[:0], f.lines[:0], f.rejected[:0]
 }
 
 // Counts returns what was received so far, with samples of what was rejected.
