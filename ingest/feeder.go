@@ -65,6 +65,7 @@ type Feeder struct {
 	sender func(packet int) netip.Addr // nil, or no address: origin
 	origin string                      // what to call a sender without an address
 	table  rejectTable
+	faults bool // something was rejected since its owner last looked
 
 	// Guarded by the stripe's lock, so that they agree with what it holds.
 	counts  Counts
@@ -139,6 +140,7 @@ func (f *Feeder) Flush(buf []byte, now metric.UnixMilli) {
 	f.add(buf, now)
 	if len(f.rejected) > 0 {
 		f.table.add(f, buf, now)
+		f.faults = true
 	}
 	f.events, f.lines, f.rejected = f.events[:0], f.lines[:0], f.rejected[:0]
 }

@@ -27,6 +27,10 @@ const (
 	drainTime = 2 * time.Second
 )
 
+// askTime is how long after a rejected line the kernel is asked for the sender of
+// every datagram.
+const askTime = time.Minute
+
 // longAgo is a deadline that has passed: it wakes whoever waits on a socket.
 var longAgo = time.Unix(1, 0)
 
@@ -55,6 +59,7 @@ type reader struct {
 	batch  batch
 	stop   chan struct{} // closed to drain and end
 	err    error         // why it ended, once it has
+	askTo  time.Time     // until when senders are asked for
 
 	mu     sync.Mutex // guards socket and seen
 	socket Socket
@@ -78,6 +83,9 @@ func (p *packets) add(conn packetConn, stripe *agg.Stripe, parser *Parser, buffe
 		return fmt.Errorf("%s %s: %w", p.what, p.addr, err)
 	}
 	r.feeder.origin = unixSender
+	if p.what != unixSocket {
+		r.feeder.origin = unknownSender
+	}
 	r.feeder.sender = r.batch.sender
 	r.socket = Socket{Name: fmt.Sprintf("%s/%d", p.addr, len(p.readers)-1), Buffer: setBuffer(conn, r.raw, buffer)}
 	r.batch.init()
@@ -209,6 +217,13 @@ func (r *reader) feed(now time.Time) {
 		r.feeder.Feed(b.buf, begin, begin+b.length[i], at, b.cut[i])
 	}
 	r.feeder.Flush(b.buf, at)
+	if r.feeder.faults {
+		r.feeder.faults, r.askTo = false, now.Add(askTime)
+	}
+	// An address costs a tenth of what receiving a small datagram does. Where
+	// batches are full that is too much for something that only a rejected line
+	// needs; where they are not, nobody waits for it.
+	b.askSenders(b.n < batchSize || now.Before(r.askTo))
 }
 
 // batch is the datagrams of one system call; datagram i is at i * slotSize in buf.
@@ -220,5 +235,6 @@ type batch struct {
 	sys    batchSys
 }
 
-// sender returns who sent datagram i; a Unix socket has no address.
+// sender returns who sent datagram i, if askSenders said so before it came; a Unix
+// socket has no address.
 func (b *batch) sender(i int) netip.Addr { return b.sys.sender(i) }

@@ -79,6 +79,7 @@ type batchSys struct {
 	iov     [batchSize]unix.Iovec
 	msgs    [batchSize]mmsghdr
 	names   [batchSize][nameSize]byte
+	named   bool                          // the kernel is asked for names
 	control *[batchSize][controlSize]byte // nil: SO_MEMINFO tells the drops
 	drops   atomic.Uint32                 // of the newest control message
 	errno   syscall.Errno
@@ -93,8 +94,8 @@ func (b *batch) init() {
 		h := &b.sys.msgs[i].hdr
 		h.Iov = &b.sys.iov[i]
 		h.SetIovlen(1)
-		h.Name, h.Namelen = &b.sys.names[i][0], nameSize
 	}
+	b.askSenders(true)
 	b.sys.recv = func(fd uintptr) bool {
 		n, _, errno := syscall.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&b.sys.msgs[0])), batchSize, unix.MSG_DONTWAIT, 0, 0)
 		b.n, b.sys.errno = int(n), errno
@@ -154,7 +155,11 @@ func (b *batch) taken() error {
 		m := &b.sys.msgs[i]
 		b.length[i] = int(m.n)
 		b.cut[i] = m.hdr.Flags&unix.MSG_TRUNC != 0
-		m.hdr.Namelen = nameSize // the kernel wrote the length of the address there; the address tells its own
+	}
+	if b.sys.named {
+		for i := range b.n {
+			b.sys.msgs[i].hdr.Namelen = nameSize // the kernel wrote the length of the address there; the address tells its own
+		}
 	}
 	if b.sys.control != nil && b.n > 0 {
 		b.takeOverflow()
@@ -179,9 +184,27 @@ func (b *batch) takeOverflow() {
 	}
 }
 
+// askSenders says whether the next datagrams come with their senders' addresses.
+func (b *batch) askSenders(yes bool) {
+	if yes == b.sys.named {
+		return
+	}
+	b.sys.named = yes
+	for i := range b.sys.msgs {
+		h := &b.sys.msgs[i].hdr
+		h.Name, h.Namelen = nil, 0
+		if yes {
+			h.Name, h.Namelen = &b.sys.names[i][0], nameSize
+		}
+	}
+}
+
 // sender reads the socket address of datagram i (ip(7), ipv6(7)): the family, the
 // port, and at offset 4 or 8 the address.
 func (s *batchSys) sender(i int) netip.Addr {
+	if !s.named {
+		return netip.Addr{}
+	}
 	name := &s.names[i]
 	switch binary.NativeEndian.Uint16(name[:]) {
 	case unix.AF_INET:

@@ -24,6 +24,9 @@ const (
 const (
 	unixSender = "unix"  // a socket on this host
 	ownSender  = "cairn" // this process
+	// unknownSender is one of the first lines to be rejected from a socket so busy
+	// that the kernel was not asked for senders.
+	unknownSender = "unknown"
 	// otherKey takes the senders and names beyond maxRejectKeys.
 	otherKey = "other"
 )
