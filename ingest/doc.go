@@ -1,8 +1,9 @@
 // Package ingest receives events and hands them to the stripes of agg.
 //
-// In come datagrams (UDP) and batches of lines (Feeder.Feed). Out go agg.Raw
-// events, in groups, into one stripe; each line that is not counted is counted
-// under its metric.Reason, with the last such line kept as a sample.
+// In come datagrams (UDP, UDS), streams (TCP) and batches of lines (Feeder.Feed).
+// Out go agg.Raw events, in groups, into one stripe; each line that is not counted
+// is counted under its metric.Reason, and by sender and name (Rejects), with the
+// last such lines kept as samples.
 //
 //	socket ─ recvmmsg ─► 64 datagrams ─ scan ─► []agg.Raw ─► Stripe.Add
 //	                                     │

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"bytes"
+	"net/netip"
 
 	"cairn/agg"
 	"cairn/internal/metric"
@@ -16,8 +17,8 @@ type Counts struct {
 	Accepted uint64
 	Noted    uint64 // DogStatsD events and service checks: shown, not counted
 	Rejected [metric.NumReasons]uint64
-	// TimeIgnored is how many events had a timestamp at the end of their line
-	// that means nothing for their kind.
+	// TimeIgnored is how many events carried a timestamp that their kind does not
+	// take.
 	TimeIgnored uint64
 }
 
@@ -37,6 +38,15 @@ func (c *Counts) Add(other Counts) {
 // Samples holds the last line that was turned away for each reason.
 type Samples [metric.NumReasons]string
 
+// Add takes over the samples of other.
+func (s *Samples) Add(other Samples) {
+	for i, line := range other {
+		if line != "" {
+			s[i] = line
+		}
+	}
+}
+
 // maxSample is how many bytes of a line a sample keeps: enough to recognise the
 // sender by.
 const maxSample = 160
@@ -53,6 +63,13 @@ type Feeder struct {
 	lines  []line // of events, for samples
 	notes  *Annotations
 
+	// Who sent what is fed is asked only when a line of it is rejected.
+	packet int                         // the number that sender knows the bytes by
+	sender func(packet int) netip.Addr // nil, or no address: origin
+	origin string                      // what to call a sender without an address
+	table  rejectTable
+	faults bool // something was rejected since its owner last looked
+
 	// Guarded by the stripe's lock, so that they agree with what it holds.
 	counts  Counts
 	samples Samples
@@ -62,7 +79,11 @@ type Feeder struct {
 	rejected []rejection
 }
 
-type line struct{ at, end uint32 }
+// line is where a line lies in the buffer, and the packet it came in.
+type line struct {
+	at, end uint32
+	packet  int32
+}
 
 type rejection struct {
 	line
@@ -71,7 +92,10 @@ type rejection struct {
 
 // NewFeeder returns a feeder of stripe, of which parser is the resolver too.
 func NewFeeder(stripe *agg.Stripe, parser *Parser) *Feeder {
-	return &Feeder{stripe: stripe, parser: parser, events: make([]agg.Raw, 0, group), lines: make([]line, 0, group)}
+	return &Feeder{
+		stripe: stripe, parser: parser, origin: ownSender,
+		events: make([]agg.Raw, 0, group), lines: make([]line, 0, group),
+	}
 }
 
 // Keep makes f put events and service checks into notes. Without it they are
@@ -93,7 +117,7 @@ func (f *Feeder) Feed(buf []byte, at, end int, now metric.UnixMilli, cut bool) {
 			stop--
 		}
 		if stop > at {
-			f.feedLine(buf, line{uint32(at), uint32(stop)}, now, last && cut)
+			f.feedLine(buf, line{uint32(at), uint32(stop), int32(f.packet)}, now, last && cut)
 		}
 		at = next
 	}
@@ -142,6 +166,15 @@ func (f *Feeder) note(line []byte, now metric.UnixSec) metric.Reason {
 // Flush hands what was collected to the stripe. It must be called before the
 // bytes of buf change.
 func (f *Feeder) Flush(buf []byte, now metric.UnixMilli) {
+	f.add(buf, now)
+	if len(f.rejected) > 0 {
+		f.table.add(f, buf, now)
+		f.faults = true
+	}
+	f.events, f.lines, f.rejected = f.events[:0], f.lines[:0], f.rejected[:0]
+}
+
+func (f *Feeder) add(buf []byte, now metric.UnixMilli) {
 	f.stripe.Lock()
 	defer f.stripe.Unlock()
 	accepted := f.stripe.Add(buf, f.events, now)
@@ -162,12 +195,13 @@ func (f *Feeder) Flush(buf []byte, now metric.UnixMilli) {
 	}
 	f.counts.Add(f.pending)
 	f.pending = Counts{}
-	f.events, f.lines, f.rejected = f.events[:0], f.lines[:0], f.rejected[:0]
 }
 
 // Counts returns what was received so far, with samples of what was rejected.
 func (f *Feeder) Counts() (Counts, Samples) {
 	f.stripe.Lock()
 	defer f.stripe.Unlock()
-	return f.counts, f.samples
+	c := f.counts
+	c.TimeIgnored += f.stripe.IgnoredTimes() // those that stand among the fields
+	return c, f.samples
 }

@@ -20,7 +20,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func rngOf(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0)) }
 
-func listen(t *testing.T, readers int) (*UDP, *agg.Aggregator) {
+func listen(t testing.TB, readers int) (*UDP, *agg.Aggregator) {
 	t.Helper()
 	a := agg.New(agg.Limits{Series: 1 << 16, SeriesPerMetric: 1 << 16, Metrics: 1 << 16}, slices.Repeat([]agg.Resolver{testParser.Resolve}, readers), rngOf(1))
 	var stripes []*agg.Stripe

@@ -17,7 +17,9 @@ type Status struct {
 	Version string   `json:"version"`
 	Started int64    `json:"started"` // Unix seconds
 	Now     int64    `json:"now"`     // Unix seconds
-	UDP     []string `json:"udp"`
+	UDP     []string `json:"udp"`     // addresses
+	UDS     []string `json:"uds"`     // paths
+	TCP     []string `json:"tcp"`     // addresses
 	HTTP    string   `json:"http"`
 	Grace   int64    `json:"grace"` // seconds
 }

@@ -54,7 +54,7 @@ type Server struct {
 	done     chan struct{}
 }
 
-// Listen binds address. Serve starts to answer.
+// Listen binds address. Start starts to answer.
 func Listen(address string, o Options) (*Server, error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
@@ -63,6 +63,12 @@ func Listen(address string, o Options) (*Server, error) {
 		}
 		return nil, fmt.Errorf("listen on HTTP %s: %w", address, err)
 	}
+	return New(l, o)
+}
+
+// New returns a server that answers on l, which it owns from now on, also after an
+// error.
+func New(l net.Listener, o Options) (_ *Server, err error) {
 	s := &Server{o: o, listener: l, gate: make(chan struct{}, queriesAtOnce), done: make(chan struct{})}
 	if s.assets, err = loadAssets(); err != nil {
 		return nil, errors.Join(err, l.Close())

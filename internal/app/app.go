@@ -1,9 +1,9 @@
 // Package app puts the parts together: it opens them in an order, runs them, and
 // closes them in the reverse one.
 //
-//	open   store ► stripes ► pump ► UDP socket ► HTTP socket
-//	start  pump ► HTTP ► UDP readers ► ready
-//	close  UDP (drained) ► HTTP ► pump (everything flushed) ► store
+//	open   inherited sockets ► store ► stripes ► pump ► listeners ► HTTP socket
+//	start  pump ► HTTP ► listeners ► ready
+//	close  listeners (drained) ► HTTP ► pump (everything flushed) ► store
 //
 // Nothing is read from a socket before all of it could be opened, and nothing
 // that was read is still in memory when the store closes.
@@ -37,10 +37,6 @@ import (
 // Version is the version of this build.
 const Version = "0.1.0"
 
-// maxMetrics bounds the number of metrics; each may hold one series beyond
-// max-series, its overflow.
-const maxMetrics = 100_000
-
 // httpGrace is how long Close waits for requests under way.
 const httpGrace = 2 * time.Second
 
@@ -62,10 +58,11 @@ type App struct {
 	store  *tsdb.Store
 	agg    *agg.Aggregator
 	pump   *flush.Pump
-	udp    *ingest.UDP
 	inject *ingest.Feeder
 	mu     sync.Mutex // serialises Inject
 	web    *web.Server
+
+	listeners []opened
 
 	failed chan error
 	report *reporter
@@ -73,40 +70,72 @@ type App struct {
 
 // Open opens all parts. After an error nothing stays open.
 func Open(c config.Config, env Env) (_ *App, err error) {
-	a := &App{config: c, env: env, started: env.Clock.Now(), failed: make(chan error, c.Readers+1)}
+	a := &App{config: c, env: env, started: env.Clock.Now()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.closeOpened())
 		}
 	}()
-	a.store, err = tsdb.Open(c.DataDir, tsdb.Options{FS: env.FS, Log: env.Log, Cache: int64(c.Cache), Fatal: env.Fatal})
+	plans, page, err := planListeners(c)
 	if err != nil {
 		return nil, err
 	}
-	limits := agg.Limits{Series: c.MaxSeries, SeriesPerMetric: c.MaxSeriesPerMetric, Metrics: maxMetrics}
-	rng := rand.New(rand.NewPCG(env.Seed, 0))
-	parser := &ingest.Parser{Limits: metric.DefaultLineLimits}
-	a.agg = agg.New(limits, slices.Repeat([]agg.Resolver{parser.Resolve}, c.Readers+1), rng)
-	a.pump = flush.New(a.agg, a.store, flush.Options{Clock: env.Clock, Grace: c.Grace, Interval: c.FlushInterval, Log: env.Log})
-	var stripes []*agg.Stripe
-	for i := range c.Readers {
-		stripes = append(stripes, a.agg.Stripe(i))
-	}
-	a.inject = ingest.NewFeeder(a.agg.Stripe(c.Readers), parser)
-	if a.udp, err = ingest.ListenUDP(c.UDP, stripes, parser, c.UDPBuffer, env.Clock); err != nil {
+	a.store, err = tsdb.Open(c.DataDir, tsdb.Options{FS: env.FS, Log: env.Log, Cache: int64(c.Cache), Fatal: env.Fatal})
+	if err != nil {
+		err = errors.Join(err, closePlans(plans))
+		if page != nil {
+			err = errors.Join(err, page.Close())
+		}
 		return nil, err
 	}
-	a.web, err = web.Listen(c.HTTP, web.Options{
+	a.aggregate(plans)
+	a.pump = flush.New(a.agg, a.store, flush.Options{Clock: env.Clock, Grace: c.Grace, Interval: c.FlushInterval, Log: env.Log})
+	if err = a.openListeners(plans); err != nil {
+		if page != nil {
+			err = errors.Join(err, page.Close())
+		}
+		return nil, err
+	}
+	o := web.Options{
 		Executor: &query.Executor{Acquire: a.pump.View}, Clock: env.Clock, Log: env.Log,
 		Status: a.status, Metrics: a.selfmon().Append,
-	})
+	}
+	if page != nil {
+		a.web, err = web.New(page, o)
+	} else {
+		a.web, err = web.Listen(c.HTTP, o)
+	}
 	return a, err
+}
+
+// aggregate makes the stripes: those of each listener's readers, and one for
+// Inject. A stripe resolves keys as its listener's dialect has them.
+func (a *App) aggregate(plans []*plan) {
+	var resolvers []agg.Resolver
+	for _, p := range plans {
+		p.parser = parserOf(p.dialect, a.config)
+		resolvers = append(resolvers, slices.Repeat([]agg.Resolver{p.parser.Resolve}, p.readers(a.config))...)
+	}
+	own := parserOf("dogstatsd", a.config)
+	resolvers = append(resolvers, own.Resolve)
+	limits := agg.Limits{Series: a.config.MaxSeries, SeriesPerMetric: a.config.MaxSeriesPerMetric, Metrics: a.config.MaxMetrics}
+	a.agg = agg.New(limits, resolvers, rand.New(rand.NewPCG(a.env.Seed, 0)))
+	n := 0
+	for _, p := range plans {
+		for range p.readers(a.config) {
+			p.stripes = append(p.stripes, a.agg.Stripe(n))
+			n++
+		}
+	}
+	a.inject = ingest.NewFeeder(a.agg.Stripe(n), own)
+	// One for each goroutine that can fail: the readers, one a listener, and HTTP.
+	a.failed = make(chan error, len(resolvers)+len(plans)+1)
 }
 
 func (a *App) selfmon() selfmon.Sources {
 	return selfmon.Sources{
 		Version: Version, Uptime: func() time.Duration { return a.env.Clock.Now().Sub(a.started) },
-		UDP: a.udp, Registry: a.agg.Registry, Pump: a.pump, Store: a.store, Ledger: a.Ledger,
+		Listeners: a.figures, Registry: a.agg.Registry, Pump: a.pump, Store: a.store, Ledger: a.Ledger,
 	}
 }
 
@@ -115,8 +144,10 @@ func (a *App) Start() {
 	failed := func(err error) { a.failed <- err } // buffered: one a goroutine that can fail
 	a.pump.Start()
 	a.web.Start(failed)
-	a.udp.Start(failed)
-	a.report = startReporter(a.env.Log, a.udp)
+	for _, l := range a.listeners {
+		l.Start(failed)
+	}
+	a.report = startReporter(a.env.Log, a.listeners)
 	a.web.SetReady(true)
 }
 
@@ -125,9 +156,6 @@ func (a *App) Failed() <-chan error { return a.failed }
 
 // HTTPAddr returns the address of the dashboard.
 func (a *App) HTTPAddr() string { return a.web.Addr() }
-
-// UDPAddr returns the address that datagrams go to.
-func (a *App) UDPAddr() string { return a.udp.Addr() }
 
 // Inject counts lines as if they had arrived in a datagram, but loses none.
 func (a *App) Inject(lines []byte) {
@@ -140,7 +168,7 @@ func (a *App) Inject(lines []byte) {
 
 // Ledger draws up the account since the start.
 func (a *App) Ledger() ledger.Account {
-	total, _ := a.udp.Counts()
+	total, _ := counts(a.listeners)
 	injected, _ := a.inject.Counts()
 	total.Add(injected)
 	return ledger.Read(total, a.pump.Stats())
@@ -149,7 +177,8 @@ func (a *App) Ledger() ledger.Account {
 func (a *App) status() web.Status {
 	return web.Status{
 		Version: Version, Started: a.started.Unix(), Now: a.env.Clock.Now().Unix(),
-		UDP: []string{a.udp.Addr()}, HTTP: a.web.Addr(), Grace: int64(a.config.Grace / time.Second),
+		UDP: a.addresses(selfmon.UDP), UDS: a.addresses(selfmon.UDS), TCP: a.addresses(selfmon.TCP),
+		HTTP: a.web.Addr(), Grace: int64(a.config.Grace / time.Second),
 	}
 }
 
@@ -163,10 +192,7 @@ func (a *App) Close() error {
 }
 
 func (a *App) closeOpened() error {
-	var errs []error
-	if a.udp != nil {
-		errs = append(errs, a.udp.Close())
-	}
+	errs := []error{a.closeListeners()}
 	if a.web != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), httpGrace)
 		errs = append(errs, a.web.Close(ctx))

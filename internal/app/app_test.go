@@ -19,6 +19,7 @@ import (
 
 	"cairn/internal/clock"
 	"cairn/internal/config"
+	"cairn/internal/metric"
 	"cairn/tsdb"
 )
 
@@ -33,8 +34,8 @@ func TestMain(m *testing.M) {
 
 func settings() config.Config {
 	return config.Config{
-		UDP: "127.0.0.1:0", HTTP: "127.0.0.1:0", DataDir: "data", Grace: time.Second, FlushInterval: time.Second, Readers: 2,
-		UDPBuffer: 1 << 20, MaxSeries: 1000, MaxSeriesPerMetric: 1000, Cache: 1 << 20,
+		UDP: []config.Listen{{Dialect: "dogstatsd", Address: "127.0.0.1:0"}}, UDSMode: 0o600, HTTP: "127.0.0.1:0", DataDir: "data", Grace: time.Second, FlushInterval: time.Second, Readers: 2,
+		UDPBuffer: 1 << 20, Line: metric.DefaultLineLimits, MaxMetrics: 1000, MaxSeries: 1000, MaxSeriesPerMetric: 1000, Cache: 1 << 20,
 	}
 }
 

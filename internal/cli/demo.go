@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -43,6 +44,9 @@ It uses a data dir of its own, which is removed at the end.`,
 		}
 		if history < 0 || history > 7*24*time.Hour {
 			return usageError{fmt.Errorf("demo: history %s is not between 0s and 168h", history)}
+		}
+		if len(conf.UDP) == 0 {
+			return usageError{errors.New("demo: its traffic goes to a UDP address; give one with --udp")}
 		}
 		if seed == 0 {
 			seed = rand.Uint64()

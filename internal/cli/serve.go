@@ -34,6 +34,7 @@ CAIRN_MAX_SERIES) or in the YAML file that --config names (max-series: 100000).
 The command line goes before the environment, and that before the file.`,
 		Example: `  cairn serve
   cairn serve --udp 0.0.0.0:8125 --data-dir /var/lib/cairn
+  cairn serve --udp 127.0.0.1:8125,etsy@127.0.0.1:8126 --uds /run/cairn/statsd.sock
   CAIRN_HTTP=127.0.0.1:9000 cairn serve --config /etc/cairn.yaml`,
 		Args: cobra.NoArgs,
 	}
@@ -51,6 +52,9 @@ The command line goes before the environment, and that before the file.`,
 // serve runs the server until a signal or a failure. during runs beside it, if
 // it is not nil, until its context ends.
 func serve(ctx context.Context, c config.Config, stdout, stderr io.Writer, during func(context.Context, *app.App) error) error {
+	if err := config.UnsetInherited(os.Unsetenv); err != nil {
+		return fmt.Errorf("environment: %w", err)
+	}
 	log := newLog(c, stderr)
 	seed := rand.Uint64()
 	log.Debug("hash functions are seeded", "seed", seed)
@@ -133,19 +137,36 @@ func newLog(c config.Config, w io.Writer) *slog.Logger {
 
 // greet tells a newcomer what to do next, in one write.
 func greet(w io.Writer, a *app.App) {
-	host, port, err := net.SplitHostPort(a.UDPAddr())
-	if err != nil {
-		panic("BUG: a bound address without a port: " + a.UDPAddr())
-	}
-	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
-		host = "127.0.0.1"
-	}
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "Cairn %s\n", app.Version)
 	fmt.Fprintf(&b, "  dashboard     http://%s\n", dialable(a.HTTPAddr()))
-	fmt.Fprintf(&b, "  StatsD (UDP)  %s\n", a.UDPAddr())
-	fmt.Fprintf(&b, "  send a count  printf 'signups:1|c|#env:prod' > /dev/udp/%s/%s\n", host, port)
+	example := ""
+	for _, l := range a.Listeners() {
+		dialect := ""
+		if l.Dialect != "dogstatsd" {
+			dialect = "  dialect " + l.Dialect
+		}
+		fmt.Fprintf(&b, "  StatsD (%s)  %s%s\n", l.Kind, l.Addr, dialect)
+		if example == "" {
+			example = sendTo(l)
+		}
+	}
+	if example != "" {
+		fmt.Fprintf(&b, "  send a count  printf 'signups:1|c|#env:prod' %s\n", example)
+	}
 	_, _ = w.Write(b.Bytes()) // nobody has to listen
+}
+
+// sendTo returns how a shell sends to a listener.
+func sendTo(l app.Listener) string {
+	host, port, err := net.SplitHostPort(dialable(l.Addr))
+	switch {
+	case l.Kind == "UDS" || err != nil:
+		return fmt.Sprintf("| nc -uU -w0 '%s'", l.Addr)
+	case l.Kind == "TCP":
+		return fmt.Sprintf("> /dev/tcp/%s/%s", host, port)
+	}
+	return fmt.Sprintf("> /dev/udp/%s/%s", host, port)
 }
 
 // dialable replaces an unspecified address by the loopback one.

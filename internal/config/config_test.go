@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/pflag"
 	"github.com/stretchr/testify/require"
+
+	"cairn/internal/metric"
 )
 
 // load runs one command line with an environment and a file.
@@ -29,8 +31,9 @@ func TestDefaultsAreGood(t *testing.T) {
 	c, err := load(t, "", nil)
 	require.NoError(t, err)
 	require.Equal(t, Config{
-		UDP: "127.0.0.1:8125", HTTP: "127.0.0.1:8127", DataDir: "./data", Grace: 10 * time.Second, FlushInterval: 10 * time.Second,
-		Readers: 2, UDPBuffer: 16 << 20, MaxSeries: 1_000_000, MaxSeriesPerMetric: 100_000, Cache: 64 << 20, LogLevel: "info", LogFormat: "text",
+		UDP: []Listen{{"dogstatsd", "127.0.0.1:8125"}}, UDSMode: 0o722, HTTP: "127.0.0.1:8127", DataDir: "./data", Grace: 10 * time.Second, FlushInterval: 10 * time.Second,
+		Readers: 2, UDPBuffer: 64 << 20, Line: metric.DefaultLineLimits, MaxMetrics: 100_000,
+		MaxSeries: 1_000_000, MaxSeriesPerMetric: 100_000, Cache: 64 << 20, LogLevel: "info", LogFormat: "text",
 	}, c)
 }
 
@@ -51,7 +54,7 @@ func TestFileFromTheEnvironment(t *testing.T) {
 	c, err := load(t, "", map[string]string{"CAIRN_CONFIG": path})
 	require.NoError(t, err)
 	require.Equal(t, 1<<20, c.UDPBuffer)
-	require.Equal(t, "[::1]:9", c.UDP)
+	require.Equal(t, []Listen{{"dogstatsd", "[::1]:9"}}, c.UDP)
 }
 
 func TestAllProblemsAtOnce(t *testing.T) {

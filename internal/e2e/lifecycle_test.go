@@ -57,7 +57,7 @@ func burst(t *testing.T, s *server) int {
 	t.Helper()
 	const senders, lines = 8, 50
 	f := s.Figures()
-	room := f[`cairn_udp_receive_buffer_bytes{socket="0"}`]
+	room := f[`cairn_udp_receive_buffer_bytes{socket="`+s.UDP+`/0"}`]
 	// A datagram of a kilobyte takes up to 2.3 kB of it. All senders may hash to
 	// one socket, so that no more than one buffer may be filled.
 	n := int(min(2000, max(senders, room/4096)))

@@ -24,13 +24,33 @@ import (
 
 // Sources are the stages that are asked.
 type Sources struct {
-	Version  string
-	Uptime   func() time.Duration
-	UDP      *ingest.UDP
-	Registry *agg.Registry
-	Pump     *flush.Pump
-	Store    *tsdb.Store
-	Ledger   func() ledger.Account
+	Version   string
+	Uptime    func() time.Duration
+	Listeners func() []Listener
+	Registry  *agg.Registry
+	Pump      *flush.Pump
+	Store     *tsdb.Store
+	Ledger    func() ledger.Account
+}
+
+// Kind is a sort of listener.
+type Kind uint8
+
+const (
+	UDP Kind = iota
+	UDS
+	TCP
+)
+
+// String returns the abbreviation.
+func (k Kind) String() string { return [...]string{UDP: "UDP", UDS: "UDS", TCP: "TCP"}[k] }
+
+// Listener is one listener's figures of the moment.
+type Listener struct {
+	Kind    Kind
+	Counts  ingest.Counts
+	Sockets []ingest.Socket  // of UDP and UDS
+	Conns   ingest.ConnStats // of TCP
 }
 
 // Append appends the text to dst.
@@ -46,14 +66,38 @@ func (s Sources) Append(dst []byte) []byte {
 }
 
 func (s Sources) ingest(w io.Writer) {
-	c, _ := s.UDP.Counts()
-	counter(w, "cairn_udp_packets_total", "", c.Packets)
-	counter(w, "cairn_udp_bytes_total", "", c.Bytes)
-	for i, so := range s.UDP.Sockets() {
-		label := fmt.Sprintf("socket=\"%d\"", i)
-		counter(w, "cairn_udp_kernel_drops_total", label, so.Drops)
-		gauge(w, "cairn_udp_receive_buffer_bytes", label, uint64(so.Buffer))
+	var totals [TCP + 1]ingest.Counts
+	var conns ingest.ConnStats
+	var ignored uint64
+	all := s.Listeners()
+	for _, l := range all {
+		totals[l.Kind].Add(l.Counts)
+		ignored += l.Counts.TimeIgnored
+		conns.Open += l.Conns.Open
+		conns.Accepted += l.Conns.Accepted
+		conns.Refused += l.Conns.Refused
+		conns.Idle += l.Conns.Idle
 	}
+	counter(w, "cairn_udp_packets_total", "", totals[UDP].Packets)
+	counter(w, "cairn_udp_bytes_total", "", totals[UDP].Bytes)
+	for _, l := range all {
+		if l.Kind != UDP {
+			continue // the kernel drops nothing of the others: their senders wait
+		}
+		for _, so := range l.Sockets {
+			label := fmt.Sprintf("socket=%q", so.Name)
+			counter(w, "cairn_udp_kernel_drops_total", label, so.Drops)
+			gauge(w, "cairn_udp_receive_buffer_bytes", label, uint64(so.Buffer))
+		}
+	}
+	counter(w, "cairn_uds_packets_total", "", totals[UDS].Packets)
+	counter(w, "cairn_uds_bytes_total", "", totals[UDS].Bytes)
+	counter(w, "cairn_tcp_bytes_total", "", totals[TCP].Bytes)
+	gauge(w, "cairn_tcp_connections", "", uint64(conns.Open))
+	counter(w, "cairn_tcp_connections_total", "", conns.Accepted)
+	counter(w, "cairn_tcp_connections_refused_total", "", conns.Refused)
+	counter(w, "cairn_tcp_connections_idle_total", "", conns.Idle)
+	counter(w, "cairn_timestamps_ignored_total", "", ignored)
 }
 
 func (s Sources) ledger(w io.Writer) {

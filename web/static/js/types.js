@@ -1,7 +1,7 @@
 /**
  * The shapes of the API's answers (docs: GET /api/query and its siblings). Times are Unix seconds.
  *
- * @typedef {{version: string, started: number, now: number, udp: string[], http: string, grace: number}} Status
+ * @typedef {{version: string, started: number, now: number, udp: string[], uds: string[], tcp: string[], http: string, grace: number}} Status
  * @typedef {{metric: string, kind: string, series: number, last_seen: number}} Metric
  * @typedef {{value: string, series: number}} TagValue
  * @typedef {{key: string, values: TagValue[]}} Tag
