@@ -6,6 +6,9 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -116,7 +119,7 @@ func TestShopIsPlausible(t *testing.T) {
 					require.NoError(t, err)
 					n += v
 				}
-				require.Regexp(t, `^shop\.[a-z_]+:[0-9.]+\|c\|#env:[a-z]+,region:[a-z0-9-]+,service:[a-z]+,host:[a-z0-9-]+\|T1\n$`, line)
+				require.Regexp(t, `^shop\.[a-z_]+:[0-9.]+\|[cg]\|#env:[a-z]+,region:[a-z0-9-]+,service:[a-z]+,host:[a-z0-9-]+\|T1\n$`, line)
 			}
 		}
 		return n / float64(to-from)
@@ -124,6 +127,7 @@ func TestShopIsPlausible(t *testing.T) {
 	height := a.begin - incidentBegin + incidentLength/2
 	require.Greater(t, count("shop.errors", height-60, height+60), 5*count("shop.errors", height-1800, height-1680))
 	require.Less(t, 2*count("shop.orders", height-60, height+60), count("shop.orders", height-1800, height-1680))
+	require.Greater(t, count("shop.queue_depth", height-60, height+60), 3*count("shop.queue_depth", height-1800, height-1680))
 	mean := 0.0
 	for h := range 24 * 60 {
 		mean += day(metric.UnixSec(h*60), -6) / (24 * 60)
@@ -134,4 +138,42 @@ func TestShopIsPlausible(t *testing.T) {
 		sum += a.poisson(3.5)
 	}
 	require.InDelta(t, 3.5, float64(sum)/20_000, 10*math.Sqrt(3.5/20_000))
+}
+
+// TestShopHasEveryKind: what takes no timestamp is sent live only, a gauge is read
+// once a second however often lines are made, and a later incident slows checkouts.
+func TestShopHasEveryKind(t *testing.T) {
+	s := newShop(clock.NewManual(time.Unix(1_700_000_000, 0)), 7)
+	values := func(from, to metric.UnixSec, suffix string) map[string][]float64 {
+		out := map[string][]float64{}
+		for sec := from; sec < to; sec++ {
+			for range 2 {
+				for line := range strings.Lines(string(s.appendLines(nil, sec, 0.5, suffix))) {
+					m := regexp.MustCompile(`^(shop\.[a-z_]+):v?([0-9.]+)\|([a-z]+)\|#`).FindStringSubmatch(line)
+					require.NotNil(t, m, line)
+					v, err := strconv.ParseFloat(m[2], 64)
+					require.NoError(t, err)
+					out[m[1]+"|"+m[3]] = append(out[m[1]+"|"+m[3]], v)
+				}
+			}
+		}
+		return out
+	}
+	past := values(s.begin-100, s.begin, "|T1")
+	require.NotContains(t, past, "shop.checkout_time|ms")
+	require.NotContains(t, past, "shop.visitors|s")
+	live := values(s.begin, s.begin+100, "")
+	for name, all := range map[string]map[string][]float64{"past": past, "live": live} {
+		require.Len(t, all["shop.queue_depth|g"], 100*2*len(regions), name)
+	}
+	require.NotEmpty(t, live["shop.visitors|s"])
+	height := s.begin - incidentBegin + incidentEvery + incidentLength/2
+	calm, slow := live["shop.checkout_time|ms"], values(height-50, height+50, "")["shop.checkout_time|ms"]
+	require.InDelta(t, 180, median(calm), 40)
+	require.Greater(t, slices.Max(slow), 2*slices.Max(calm))
+}
+
+func median(values []float64) float64 {
+	slices.Sort(values)
+	return values[len(values)/2]
 }

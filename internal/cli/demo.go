@@ -23,9 +23,12 @@ func newDemo() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "Serve with the made-up traffic of a small shop",
-		Long: `Serve like 'cairn serve', with the made-up traffic of a small shop: page views,
-ad clicks, signups, orders, revenue and errors, with a daily shape, bursts and one
-incident. It begins with some history, and goes on with live datagrams.
+		Long: `Serve like 'cairn serve', with the made-up traffic of a small shop: counters (page
+views, ad clicks, signups, orders, revenue, errors), a gauge (how many orders wait),
+a distribution (how long checkouts take) and a set (visitors), with a daily shape,
+bursts and an incident, which comes back every half an hour. It begins with some
+history, and goes on with live datagrams. A distribution and a set have no history,
+because their lines take no timestamps.
 
 It uses a data dir of its own, which is removed at the end.`,
 		Example: "  cairn demo\n  cairn demo --history 1h --http 127.0.0.1:9000",

@@ -15,18 +15,28 @@ type shop struct {
 	clock clock.Clock
 	rng   *rand.Rand
 	begin metric.UnixSec
+	read  metric.UnixSec // the second of the last readings
 	flows []flow
 }
 
 // flow is one series with the rate that it has at the average time of a day.
 type flow struct {
 	name   string // of the metric
+	kind   string // as in a line
 	tags   string // as in a line, without the '#'
 	rate   float64
-	phase  float64                        // hours by which the region's day is shifted
-	value  func(*rand.Rand) string        // of one event; nil: events are added up to one line
-	during func(incident float64) float64 // the rate's factor while the incident lasts; nil: 1
+	phase  float64                                 // hours by which the region's day is shifted
+	value  func(r *rand.Rand, load float64) string // of one event; nil: events are added up to one line
+	during func(incident float64) float64          // the factor of the rate, or the load of the value, while the incident lasts; nil: 1
 }
+
+// Kinds of flows, as lines have them.
+const (
+	counts    = "c"
+	readings  = "g"  // one a second
+	durations = "ms" // always of now: a timestamp means nothing to them
+	members   = "s"  // the same
+)
 
 var regions = []struct {
 	name         string
@@ -34,9 +44,10 @@ var regions = []struct {
 }{{"eu-west-1", 1, 0}, {"us-east-1", 0.8, -6}, {"ap-south-1", 0.4, 5}}
 
 // The incident: the checkout of one region fails for some minutes, shortly before
-// the demo begins.
+// the demo begins, and again while it runs: what has no history shows it, too.
 const (
 	incidentBegin  = 25 * 60 // seconds before the demo begins
+	incidentEvery  = 30 * 60 // seconds, from begin to begin
 	incidentLength = 6 * 60
 	incidentRegion = "eu-west-1"
 )
@@ -45,12 +56,13 @@ func newShop(c clock.Clock, seed uint64) *shop {
 	s := &shop{clock: c, rng: rand.New(rand.NewPCG(seed, 1)), begin: metric.SecOf(c.Now())}
 	fails := func(i float64) float64 { return 1 + 40*i }
 	stalls := func(i float64) float64 { return 1 - 0.9*i }
-	price := func(r *rand.Rand) string {
-		return strconv.FormatFloat(math.Round(100*math.Exp(3.4+0.6*r.NormFloat64()))/100, 'f', 2, 64)
-	}
+	slows := func(i float64) float64 { return 1 + 6*i }
 	for _, r := range regions {
 		add := func(name string, rate float64, service, host string, f flow) {
 			f.name, f.rate, f.phase = name, rate*r.share, r.phase
+			if f.kind == "" {
+				f.kind = counts
+			}
 			f.tags = fmt.Sprintf("env:prod,region:%s,service:%s,host:%s", r.name, service, host)
 			if r.name != incidentRegion {
 				f.during = nil
@@ -66,23 +78,60 @@ func newShop(c clock.Clock, seed uint64) *shop {
 			add("shop.orders", 0.35, "checkout", host, flow{during: stalls})
 			add("shop.revenue", 0.35, "checkout", host, flow{during: stalls, value: price})
 			add("shop.errors", 0.05, "checkout", host, flow{during: fails})
+			add("shop.checkout_time", 2, "checkout", host, flow{kind: durations, value: took, during: slows})
+			add("shop.queue_depth", 4, "checkout", host, flow{kind: readings, value: depth, during: slows})
 		}
+		add("shop.visitors", 5, "web", "web-1", flow{kind: members, value: visitor})
 		add("shop.ad_clicks", 1.5, "ads", "ads-1", flow{})
 		add("shop.signups", 0.25, "api", "api-1", flow{})
 	}
-	s.flows = append(s.flows, flow{name: "shop.page_views", tags: "env:staging,region:eu-west-1,service:web,host:stage-1", rate: 0.5})
+	s.flows = append(s.flows, flow{name: "shop.page_views", kind: counts, tags: "env:staging,region:eu-west-1,service:web,host:stage-1", rate: 0.5})
 	return s
 }
 
+func price(r *rand.Rand, _ float64) string {
+	return strconv.FormatFloat(math.Round(100*math.Exp(3.4+0.6*r.NormFloat64()))/100, 'f', 2, 64)
+}
+
+// took is how long a checkout took, in ms: 180 is the median without load.
+func took(r *rand.Rand, load float64) string {
+	return strconv.FormatFloat(math.Round(1800*load*math.Exp(0.45*r.NormFloat64()))/10, 'f', 1, 64)
+}
+
+// depth is how many orders wait.
+func depth(r *rand.Rand, load float64) string {
+	return strconv.Itoa(max(0, int(math.Round(load+math.Sqrt(load)*r.NormFloat64()))))
+}
+
+// visitor is who it was: some come often, most come seldom.
+func visitor(r *rand.Rand, _ float64) string {
+	return "v" + strconv.Itoa(int(5000*math.Pow(r.Float64(), 3)))
+}
+
 // appendLines appends what happens in the span of a second, or a part of it,
-// that begins at t; each line ends with suffix.
+// that begins at t; each line ends with suffix. What takes no timestamp happens
+// only without a suffix.
 func (s *shop) appendLines(dst []byte, t metric.UnixSec, span float64, suffix string) []byte {
-	incident := s.incident(t)
+	incident, fresh := s.incident(t), t != s.read
+	s.read = t
 	for i := range s.flows {
 		f := &s.flows[i]
-		rate := f.rate * day(t, f.phase) * burst(t, i) * span
+		rate, load := f.rate*day(t, f.phase)*burst(t, i)*span, 1.0
 		if f.during != nil {
-			rate *= f.during(incident)
+			load = f.during(incident)
+		}
+		switch f.kind {
+		case readings:
+			if fresh {
+				dst = appendLine(dst, f, f.value(s.rng, f.rate*day(t, f.phase)*load), suffix)
+			}
+			continue
+		case durations, members:
+			if suffix != "" {
+				continue
+			}
+		default:
+			rate *= load
 		}
 		n := s.poisson(rate)
 		if n == 0 {
@@ -93,7 +142,7 @@ func (s *shop) appendLines(dst []byte, t metric.UnixSec, span float64, suffix st
 			continue
 		}
 		for range n {
-			dst = appendLine(dst, f, f.value(s.rng), suffix)
+			dst = appendLine(dst, f, f.value(s.rng, load), suffix)
 		}
 	}
 	return dst
@@ -101,15 +150,17 @@ func (s *shop) appendLines(dst []byte, t metric.UnixSec, span float64, suffix st
 
 func appendLine(dst []byte, f *flow, value, suffix string) []byte {
 	dst = append(append(dst, f.name...), ':')
-	dst = append(append(dst, value...), "|c|#"...)
+	dst = append(append(append(dst, value...), '|'), f.kind...)
+	dst = append(dst, "|#"...)
 	dst = append(append(dst, f.tags...), suffix...)
 	return append(dst, '\n')
 }
 
-// incident is 0 before and after it, and 1 at its height.
+// incident is 0 before and after each, and 1 at its height.
 func (s *shop) incident(t metric.UnixSec) float64 {
-	at := float64(t - s.begin + incidentBegin)
-	if at < 0 || at > incidentLength {
+	since := t - s.begin + incidentBegin
+	at := float64(since % incidentEvery)
+	if since < 0 || at > incidentLength {
 		return 0
 	}
 	return math.Min(1, 4*math.Sin(math.Pi*at/incidentLength))

@@ -49,6 +49,9 @@ func TestBrowser(t *testing.T) {
 		"AFrozenServerIsNoticed":     browserFrozenServer,
 		"MetricByKeyboard":           browserKeyboard,
 		"ManyGroups":                 browserManyGroups,
+		"EachKindHasItsFunctions":    browserKinds,
+		"ConflictAndOverflowMarks":   browserConflictAndOverflow,
+		"HostileNamesOfEachKind":     browserHostileKinds,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -239,20 +242,24 @@ func (p *tab) size(width, height int64) {
 
 // shown is what the page shows at one moment.
 type shown struct {
-	Href    string
-	Empty   bool    // the state without data
-	Total   float64 // in the header; -1 without
-	Ready   bool    // the chart shows the current view
-	Points  int     // drawn
-	Tier    string
-	Step    string
-	Open    bool // the caption explains open buckets
-	Live    string
-	Offline string    // the bar's sentence
-	Error   string    // the refusal's sentence
-	Rows    []float64 // totals in the legend
-	Chips   []string  // filters
-	Result  answer    // the last answer; the page may not have drawn it yet
+	Href      string
+	Empty     bool    // the state without data
+	Total     float64 // in the header, exact; -1 without
+	TotalText string  // the same as written
+	TotalKind string
+	TotalFn   string
+	Warnings  []string
+	Ready     bool // the chart shows the current view
+	Points    int  // drawn
+	Tier      string
+	Step      string
+	Open      bool // the caption explains open buckets
+	Live      string
+	Offline   string    // the bar's sentence
+	Error     string    // the refusal's sentence
+	Rows      []float64 // totals in the legend
+	Chips     []string  // filters
+	Result    answer    // the last answer; the page may not have drawn it yet
 }
 
 const shownScript = `(() => {
@@ -261,7 +268,9 @@ const shownScript = `(() => {
 	const all = (id) => [...document.querySelectorAll('[data-testid="' + id + '"]')];
 	return {
 		Href: location.href, Empty: document.querySelector('#empty') !== null,
-		Total: JSON.parse(data('#total').value ?? '-1'),
+		Total: JSON.parse(data('#total').value || '-1'), TotalText: document.querySelector('#total')?.textContent ?? '',
+		TotalKind: data('[data-testid="total-name"]').kind ?? '', TotalFn: data('[data-testid="total-name"]').fn ?? '',
+		Warnings: all('warning').map((w) => w.textContent),
 		Ready: data('#chart').ready === '1', Points: Number(data('#chart').points ?? 0),
 		Tier: data('[data-testid="tier"]').tier ?? '', Step: data('[data-testid="tier"]').step ?? '',
 		Open: document.querySelector('.open-note') !== null, Live: data('[data-testid="live"]').state ?? '',

@@ -102,9 +102,13 @@ export const getMetrics = async () => (await get('api/metrics')).metrics ?? [];
 
 /**
  * @param {string} metric
+ * @param {string} kind  '' for all kinds of the name
  * @returns {Promise<Tag[]>}
  */
-export const getTags = async (metric) => (await get(`api/tags?metric=${encodeURIComponent(metric)}`)).tags ?? [];
+export async function getTags(metric, kind) {
+  const only = kind === '' ? '' : `&kind=${encodeURIComponent(kind)}`;
+  return (await get(`api/tags?metric=${encodeURIComponent(metric)}${only}`)).tags ?? [];
+}
 
 /**
  * @param {string} query  query string

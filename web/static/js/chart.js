@@ -1,7 +1,8 @@
 /** The chart: uPlot's axes, scales, cursor and selection around our own drawing of the series. */
 import uPlot from '../vendor/uplot.js';
 import { drawPlot } from './draw.js';
-import { axisTimes, compact, cell } from './format.js';
+import { axisTimes, duration } from './format.js';
+import { axisText, pointName, totalName, totalText } from './kinds.js';
 import { effect, html, signal, useEffect, useRef } from './lib.js';
 import { pending, result } from './data.js';
 import { plot } from './model.js';
@@ -107,7 +108,7 @@ function frame(current) {
     scales: { x: { range: range((p) => [p.from, p.to]) }, y: { range: range((p) => [p.low, p.high]) } },
     axes: [
       { ...axis, size: 40, space: 72, values: timeLabels },
-      { ...axis, size: 56, space: 40, incrs: () => (current()?.whole ? WHOLE : ANY), values: (_u, splits) => splits.map((v) => compact(v)) },
+      { ...axis, size: 56, space: 40, incrs: () => (current()?.whole ? WHOLE : ANY), values: (_u, splits) => splits.map((v) => axisText(current()?.fn ?? '', v)) },
     ],
     // One silent series carries the buckets' starts; the real ones are drawn by the hook.
     series: [{}, { paths: () => null, points: { show: false } }],
@@ -168,7 +169,7 @@ function createChart(host) {
 function description() {
   const r = result.value;
   if (r === null) return 'Chart, loading';
-  return `Chart of ${r.metric}: ${r.fn} in ${r.times.length} buckets, ${cell(r.total)} events in all. Arrow keys read the buckets.`;
+  return `Chart of ${r.metric}: ${pointName(r.kind, r.fn, duration(r.step))}, ${r.times.length} of them; ${totalName(r.fn)} ${totalText(r.fn, r.total)}. Arrow keys read the buckets.`;
 }
 
 /** The chart with its tooltip. */

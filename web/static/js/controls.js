@@ -1,26 +1,26 @@
 /** The controls of a view: groups, function, chart type, resolution and range. */
 import { inputTime } from './format.js';
 import { html, signal, useState } from './lib.js';
-import { result, tags } from './data.js';
+import { chooseFn, fn, kind, result, tags } from './data.js';
+import { defaultFn, functionsOf, isAdditive, isPercentile, share, typeFor } from './kinds.js';
 import { Popover } from './popover.js';
 import { chooseRange, chooseWindow, update, view } from './state.js';
 
 const RANGES = ['5m', '15m', '1h', '6h', '24h', '7d', '30d'];
 const STEPS = ['auto', '1s', '10s', '1m', '1h'];
-const FUNCTIONS = [['count', 'Count'], ['rate', 'Rate per s']];
-const KINDS = [['bars', 'Bars'], ['stacked', 'Stacked'], ['lines', 'Lines']];
+const TYPES = [{ id: 'bars', text: 'Bars' }, { id: 'stacked', text: 'Stacked' }, { id: 'lines', text: 'Lines' }];
 
 const rangeOpen = signal(false);
 
 /**
  * One choice out of few.
- * @param {{label: string, options: string[][], value: string, testid: string, onChoose: (value: string) => void}} props
+ * @param {{label: string, options: {id: string, text: string, title?: string}[], value: string, testid: string, onChoose: (value: string) => void}} props
  */
 function Segments({ label, options, value, testid, onChoose }) {
   return html`<div class=${`control control-${testid}`} role="group" aria-label=${label}>
     <span class="label">${label}</span>
-    <div class="segments">${options.map(([id, text]) => html`<button type="button" class="button" key=${id} data-testid=${`${testid}-${id}`}
-      aria-pressed=${String(id === value)} onClick=${() => onChoose(id)}>${text}</button>`)}</div>
+    <div class="segments">${options.map(({ id, text, title }) => html`<button type="button" class="button" key=${id} data-testid=${`${testid}-${id}`}
+      title=${title} aria-pressed=${String(id === value)} onClick=${() => onChoose(id)}>${text}</button>`)}</div>
   </div>`;
 }
 
@@ -39,14 +39,56 @@ export function GroupBy() {
   </div>`;
 }
 
-/** Count or rate. */
+/** The value that shares begin with: the one on the page, if it is a value of observations. */
+function firstThreshold() {
+  const r = result.peek();
+  const level = r !== null && r.total !== null && (isPercentile(r.fn) || ['avg', 'min', 'max'].includes(r.fn));
+  return level ? String(Number(Number(r.total).toPrecision(2))) : '0';
+}
+
+/** A distribution has too many functions for a button each. */
+function DistributionFunction() {
+  const now = fn.value;
+  const part = share(now);
+  const value = part === null ? now : part.side;
+  const known = functionsOf('distribution');
+  const options = known.some((f) => f.id === value) ? known : [...known, { id: value, text: value, title: '' }];
+  /** @param {any} e */
+  const onChange = (e) => {
+    const { value: id } = e.currentTarget;
+    chooseFn(id === 'above' || id === 'below' ? `${id}:${part?.x ?? firstThreshold()}` : id);
+  };
+  /** @param {any} e */
+  const onThreshold = (e) => {
+    const { value: x } = e.currentTarget;
+    if (part !== null && x !== '') chooseFn(`${part.side}:${x}`);
+  };
+  return html`<div class="control control-fn" role="group" aria-label="Function">
+    <span class="label">Function</span>
+    <select class="field" data-testid="fn" aria-label="Function" value=${value} title=${options.find((f) => f.id === value)?.title} onChange=${onChange}>
+      ${options.map((f) => html`<option key=${f.id} value=${f.id} selected=${f.id === value}>${f.text}</option>`)}
+    </select>
+    ${part !== null && html`<input type="number" step="any" class="field threshold" data-testid="fn-threshold" aria-label=${`The value that the share is ${part.side}`}
+      value=${part.x} onChange=${onThreshold} />`}
+  </div>`;
+}
+
+/** The function, of those that the metric's kind has. */
 export function FunctionChoice() {
-  return html`<${Segments} label="Function" options=${FUNCTIONS} value=${view.value.fn} testid="fn" onChoose=${(/** @type {string} */ fn) => update({ fn })} />`;
+  const of = kind.value;
+  if (of === 'distribution') return html`<${DistributionFunction} />`;
+  const options = functionsOf(of);
+  // One that can be nothing else is no choice.
+  if (options.length < 2 && fn.value === defaultFn(of)) {
+    return html`<div class="control control-fn"><span class="label">Function</span><span title=${options[0]?.title}>${options[0]?.text ?? '–'}</span></div>`;
+  }
+  return html`<${Segments} label="Function" options=${options} value=${fn.value} testid="fn" onChoose=${chooseFn} />`;
 }
 
 /** Bars, stacked or lines. */
 export function TypeChoice() {
-  return html`<${Segments} label="Chart" options=${KINDS} value=${view.value.type} testid="type" onChoose=${(/** @type {string} */ type) => update({ type })} />`;
+  const options = TYPES.filter(({ id }) => id !== 'stacked' || isAdditive(fn.value));
+  return html`<${Segments} label="Chart" options=${options} value=${typeFor(view.value.type, fn.value)} testid="type" onChoose=${(/** @type {string} */ type) => update({ type })} />`;
 }
 
 /** The wished step; the badge beside the total tells which one it became. */

@@ -4,7 +4,8 @@
  */
 import { ApiError, Unreachable, connection, getMetrics, getQuery, getStatus, getTags } from './api.js';
 import { batch, computed, effect, signal, untracked } from './lib.js';
-import { live, query, update, view } from './state.js';
+import { defaultFn, hasFn, isKind } from './kinds.js';
+import { chooseMetric, live, query, update, view } from './state.js';
 
 /** @typedef {import('./types.js').Status} Status */
 /** @typedef {import('./types.js').Metric} Metric */
@@ -32,6 +33,35 @@ export const pending = signal(false);
 
 /** The server has never seen an event. */
 export const isEmpty = computed(() => metrics.value !== null && metrics.value.length === 0);
+
+/** The kind of the current metric, '' until the link, an answer or the list tells. */
+export const kind = computed(() => {
+  const { m, kind: chosen } = view.value;
+  if (isKind(chosen)) return chosen;
+  const r = result.value;
+  if (r !== null && r.metric === m) return r.kind;
+  return metrics.value?.find((row) => row.metric === m)?.kind ?? '';
+});
+
+/** The function of the current view. */
+export const fn = computed(() => view.value.fn || defaultFn(kind.value));
+
+/** Chooses a function. @param {string} chosen */
+export function chooseFn(chosen) {
+  const { m, kind: named } = view.peek();
+  const of = kind.peek();
+  // Without it, the server would take the first kind of that name that has the function.
+  const ambiguous = (metrics.peek() ?? []).some((row) => row.metric === m && row.conflict);
+  update({ fn: chosen === defaultFn(of) ? '' : chosen, kind: named !== '' || !ambiguous ? named : of });
+}
+
+/** Chooses a metric of the list; the function stays if that kind has it. @param {Metric} row */
+export function choose(row) {
+  const { m, fn: wished } = view.peek();
+  if (row.metric === m && row.kind === kind.peek()) return;
+  const kept = hasFn(row.kind, wished) && wished !== defaultFn(row.kind) ? wished : '';
+  chooseMetric(row.metric, row.conflict ? row.kind : '', kept);
+}
 
 const visible = signal(document.visibilityState !== 'hidden');
 document.addEventListener('visibilitychange', () => {
@@ -89,11 +119,11 @@ function follow(text) {
 
 /** Reads the tags of the current metric anew. */
 export async function refreshTags() {
-  const metric = view.peek().m;
+  const { m: metric, kind: named } = view.peek();
   if (metric === '') return;
   try {
-    const list = await getTags(metric);
-    if (view.peek().m === metric) tags.value = { metric, tags: list };
+    const list = await getTags(metric, named);
+    if (view.peek().m === metric && view.peek().kind === named) tags.value = { metric, tags: list };
   } catch (error) {
     if (!(error instanceof ApiError || error instanceof Unreachable)) throw error;
   }
@@ -106,7 +136,7 @@ export async function refreshMetrics() {
     metrics.value = list;
     if (view.peek().m === '' && list.length > 0) {
       const latest = list.reduce((a, b) => (b.last_seen > a.last_seen ? b : a));
-      update({ m: latest.metric }, { replace: true });
+      update({ m: latest.metric, kind: latest.conflict ? latest.kind : '' }, { replace: true });
     }
   } catch (error) {
     if (!(error instanceof ApiError || error instanceof Unreachable)) throw error;
@@ -160,8 +190,9 @@ export function start() {
     return on ? untracked(() => follow(text)) : undefined;
   });
   effect(() => (visible.value ? untracked(followLists) : undefined));
-  const metric = computed(() => view.value.m);
+  const metric = computed(() => `${view.value.kind} ${view.value.m}`);
   effect(() => {
-    if (metric.value !== '') untracked(refreshTags);
+    void metric.value;
+    untracked(refreshTags);
   });
 }

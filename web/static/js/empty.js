@@ -1,4 +1,4 @@
-/** The first visit: nothing was counted yet, and one line changes that. */
+/** The first visit: nothing has arrived yet, and one line changes that. */
 import { html, useState } from './lib.js';
 import { status } from './data.js';
 
@@ -57,7 +57,7 @@ export function Empty() {
   const to = s && s.udp.length > 0 ? target(s.udp[0]) : null;
   return html`<section id="empty" class="empty">
     <h1>No events yet</h1>
-    <p>Cairn is running and counts whatever arrives. Send one event from a shell; its chart appears here by itself.</p>
+    <p>Cairn is running and takes counters, gauges, timings and sets. Send one event from a shell; its chart appears here by itself.</p>
     ${to && html`<${Line} id="send-line" hint="bash" text=${`${event} > /dev/udp/${to.host}/${to.port}`} />
       <${Line} hint="any shell, with nc" text=${`${event} | nc -u -w0 ${to.host} ${to.port}`} />`}
     ${s && !to && html`<p>This Cairn listens on no UDP address. Start it with <code>--udp 127.0.0.1:8125</code>.</p>`}

@@ -3,7 +3,8 @@ import { Chart, look } from './chart.js';
 import { FunctionChoice, GroupBy, RangeChoice, StepChoice, TypeChoice } from './controls.js';
 import { Empty } from './empty.js';
 import { Filters } from './filters.js';
-import { duration, exact, figure, perSecond, sentence, span, zone } from './format.js';
+import { duration, exact, perSecond, sentence, span, zone } from './format.js';
+import { isCount, pointName, precision, totalName, totalText } from './kinds.js';
 import { html } from './lib.js';
 import { Legend, elapsed } from './legend.js';
 import { isEmpty, pending, refusal, result } from './data.js';
@@ -13,19 +14,27 @@ import { update, view } from './state.js';
 /** @param {{name: string, hint?: string, children?: any}} props */
 const Fact = ({ name, hint, children }) => html`<div title=${hint}><dt>${name}</dt><dd>${children}</dd></div>`;
 
-/** The exact total of the window, and what the window is. */
+/** @param {import('./types.js').Result} r */
+function exactly(r) {
+  if (r.total === null) return 'There is no event to read it from.';
+  const limit = precision(r.fn);
+  return limit === '' ? `exactly ${r.total}` : `${r.total}; ${limit}`;
+}
+
+/** The function over the whole window, and what the window is. */
 function Summary() {
   const r = result.value;
   if (r === null) return html`<header class="summary"><div><h1 class="cut">${view.value.m}</h1><div class="total muted">–</div></div></header>`;
   return html`<header class="summary">
-    <div class="sum"><h1 class="cut" title=${r.metric}>${r.metric}</h1>
-      <div class="total" id="total" data-value=${JSON.stringify(r.total)} title=${`exactly ${r.total}`}>${figure(r.total)}</div></div>
+    <div class="sum"><div class="sum-head"><h1 class="cut" title=${r.metric}>${r.metric}</h1>
+        <span class="label" data-testid="total-name" data-fn=${r.fn} data-kind=${r.kind}>${r.kind}, ${totalName(r.fn)}</span></div>
+      <div class="total" id="total" data-value=${r.total === null ? '' : JSON.stringify(r.total)} title=${exactly(r)}>${totalText(r.fn, r.total)}</div></div>
     <dl class="facts">
       <${Fact} name=${`Window, ${zone(r.from)}`}>${span(r.from, r.to)}<//>
       <${Fact} name="Step">${duration(r.step)}<//>
       <${Fact} name="Tier"><span class="badge" data-testid="tier" data-tier=${r.tier} data-step=${r.step}
         title=${`Read from the ${r.tier} tier in steps of ${duration(r.step)}`}>${r.tier}</span><//>
-      <${Fact} name="Rate">${perSecond(r.total / elapsed(r))}<//>
+      ${isCount(r.fn) && html`<${Fact} name="Rate" hint="The average over the part of the window that has passed">${perSecond((r.total ?? 0) / elapsed(r))}<//>`}
       <${Fact} name="Series" hint="Series with an event in the window that pass the filters">${exact(r.series_matched)}<//>
     </dl>
   </header>`;
@@ -59,7 +68,7 @@ function Caption() {
   const r = result.value;
   const p = plot.value;
   if (r === null || p === null) return html`<div class="caption"><span> </span></div>`;
-  const unit = r.fn === 'rate' ? 'events per second' : `events per ${duration(r.step)} bucket`;
+  const unit = pointName(r.kind, r.fn, duration(r.step));
   const mark = look.value === 'bars' ? 'open-bar' : 'open-line';
   return html`<div class="caption">
     <span class="cut">${unit}${look.value === 'edges' ? '; the bars are too narrow, so only their upper edges are drawn' : ''}</span>

@@ -2,13 +2,14 @@
 import { escape } from './filter.js';
 import { computed } from './lib.js';
 import { result } from './data.js';
+import { typeFor } from './kinds.js';
 import { assignSlots, inks, palette } from './palette.js';
 import { view } from './state.js';
 
 /**
  * @typedef {import('./types.js').Series & {key: string, label: {key: string, value: string}[], color: string, on: boolean,
  *   bottoms: (number | null)[], tops: (number | null)[]}} Drawn  bottoms and tops are the ends of each bar
- * @typedef {{series: Drawn[], visible: Drawn[], type: string, times: number[], from: number, to: number, step: number,
+ * @typedef {{series: Drawn[], visible: Drawn[], type: string, fn: string, times: number[], from: number, to: number, step: number,
  *   sealedUntil: number, low: number, high: number, points: number, hasOpen: boolean,
  *   whole: boolean}} Plot  whole: every value is a whole number
  */
@@ -63,7 +64,34 @@ function stack(visible, length) {
   }
 }
 
-/** @param {Drawn[]} visible */
+/** What of the height is left free above and below what is drawn. */
+const MARGIN = 0.06;
+
+/**
+ * The ends of the value axis of lines: levels far from zero would be flat on an axis that begins there.
+ * @param {Drawn[]} visible
+ */
+function span(visible) {
+  let low = Infinity;
+  let high = -Infinity;
+  for (const s of visible) {
+    for (const v of s.values) {
+      if (v === null) continue;
+      if (v > high) high = v;
+      if (v < low) low = v;
+    }
+  }
+  if (low > high) return { low: 0, high: 1 };
+  if (low === high) return low === 0 ? { low: 0, high: 1 } : { low: low - Math.abs(low) / 2, high: low + Math.abs(low) / 2 };
+  const margin = (high - low) * MARGIN;
+  // Space below zero would claim that there are values.
+  return { low: low >= 0 ? Math.max(0, low - margin) : low - margin, high: high <= 0 ? Math.min(0, high + margin) : high + margin };
+}
+
+/**
+ * The ends of the value axis of bars, whose length tells, so that it begins at zero.
+ * @param {Drawn[]} visible
+ */
 function extent(visible) {
   let low = 0;
   let high = 0;
@@ -75,14 +103,15 @@ function extent(visible) {
     }
   }
   if (low === 0 && high === 0) high = 1;
-  return { low: low < 0 ? low * 1.06 : 0, high: high > 0 ? high * 1.06 : 0 };
+  return { low: low < 0 ? low * (1 + MARGIN) : 0, high: high > 0 ? high * (1 + MARGIN) : 0 };
 }
 
 /** What the chart shows now, or null before the first result. */
 export const plot = computed(() => {
   const r = result.value;
   if (r === null) return null;
-  const { type, show, hide } = view.value;
+  const { show, hide } = view.value;
+  const type = typeFor(view.value.type, r.fn);
   const keys = r.series.map((s) => seriesKey(s.tags));
   const slots = assignSlots(keys);
   const single = r.series.length === 1 && keys[0] === '';
@@ -106,12 +135,13 @@ export const plot = computed(() => {
     series,
     visible,
     type,
+    fn: r.fn,
     times: r.times,
     from: r.from,
     to: r.to,
     step: r.step,
     sealedUntil: r.sealed_until,
-    ...extent(visible),
+    ...(type === 'lines' ? span(visible) : extent(visible)),
     points,
     hasOpen: r.to > r.sealed_until,
     whole: visible.every((s) => s.values.every((v) => v === null || Number.isInteger(v))),

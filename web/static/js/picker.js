@@ -2,8 +2,10 @@
 import { ago } from './format.js';
 import { search } from './fuzzy.js';
 import { html, useEffect, useRef, useState } from './lib.js';
-import { isEmpty, metrics, refreshMetrics, since } from './data.js';
-import { chooseMetric, view } from './state.js';
+import { choose as chooseRow, isEmpty, kind, metrics, refreshMetrics, since } from './data.js';
+import { view } from './state.js';
+
+/** @typedef {import('./types.js').Metric} Metric */
 
 /** Enough to scroll through; more are found by typing. */
 const SHOWN = 100;
@@ -30,7 +32,18 @@ function marked(name, at) {
 }
 
 /**
- * @param {{found: {item: import('./types.js').Metric, at: number[]}[], active: number, choose: (m: string) => void, needle: string}} props
+ * What one should know before one trusts the metric.
+ * @param {{item: Metric}} props
+ */
+function Marks({ item }) {
+  return html`${item.conflict && html`<span class="badge" data-testid="mark-conflict"
+      title="This name is sent as more than one kind. Each kind is a metric of its own; probably one of the senders is mistaken.">name in conflict</span>`}
+    ${item.overflow && html`<span class="badge" data-testid="mark-overflow"
+      title="A cardinality limit was reached: new tagsets are folded into one series. Totals are exact, but the folded tags are gone.">tags folded</span>`}`;
+}
+
+/**
+ * @param {{found: {item: Metric, at: number[]}[], active: number, choose: (row: Metric) => void, needle: string}} props
  */
 function Options({ found, active, choose, needle }) {
   const list = useRef(/** @type {HTMLElement | null} */ (null));
@@ -40,10 +53,10 @@ function Options({ found, active, choose, needle }) {
   return html`<div class="panel options" id="metric-list" role="listbox" aria-label="Metrics" ref=${list}>
     ${found.length === 0 && html`<div class="note">${needle === '' ? 'No metrics yet' : `No metric matches “${needle}”`}</div>`}
     ${found.slice(0, SHOWN).map(({ item, at }, i) => html`<div class="option" role="option" id=${`metric-option-${i}`}
-      key=${item.metric} data-testid="metric-option" aria-selected=${String(i === active)} title=${item.metric}
-      onPointerDown=${(/** @type {Event} */ e) => e.preventDefault()} onClick=${() => choose(item.metric)}>
+      key=${`${item.kind} ${item.metric}`} data-testid="metric-option" data-kind=${item.kind} aria-selected=${String(i === active)} title=${item.metric}
+      onPointerDown=${(/** @type {Event} */ e) => e.preventDefault()} onClick=${() => choose(item)}>
       <span class="cut">${marked(item.metric, at)}</span>
-      <span class="muted option-facts">${item.kind} · ${item.series} series · ${ago(since(item.last_seen))}</span></div>`)}
+      <span class="muted option-facts"><${Marks} item=${item} />${item.kind} · ${item.series} series · ${ago(since(item.last_seen))}</span></div>`)}
     ${found.length > SHOWN && html`<div class="note">${found.length - SHOWN} more; type to narrow</div>`}
   </div>`;
 }
@@ -61,15 +74,15 @@ export function MetricPicker() {
   const show = () => {
     if (open) return;
     setNeedle('');
-    setActive(Math.max(0, (metrics.peek() ?? []).findIndex((m) => m.metric === current)));
+    setActive(Math.max(0, (metrics.peek() ?? []).findIndex((m) => m.metric === current && m.kind === kind.peek())));
     setOpen(true);
     refreshMetrics();
   };
   const hide = () => setOpen(false);
-  /** @param {string} metric */
-  const choose = (metric) => {
+  /** @param {Metric} row */
+  const choose = (row) => {
     hide();
-    chooseMetric(metric);
+    chooseRow(row);
     input.current?.blur();
   };
   /** @param {KeyboardEvent} event */
@@ -80,7 +93,7 @@ export function MetricPicker() {
       else setActive(Math.max(0, Math.min(last, active + by)));
     } else if (event.key === 'Enter') {
       if (!open) show();
-      else if (found[active]) choose(found[active].item.metric);
+      else if (found[active]) choose(found[active].item);
     } else if (event.key === 'Escape' && open) hide();
     else return;
     event.preventDefault();
@@ -95,6 +108,7 @@ export function MetricPicker() {
         setActive(0);
         setOpen(true);
       }} />
+    ${!open && html`<span class="picker-kind muted" data-testid="metric-kind">${kind.value}</span>`}
     <span class="chevron" aria-hidden="true">▾</span>
     ${open && html`<${Options} found=${found} active=${active} choose=${choose} needle=${needle} />`}
   </div>`;

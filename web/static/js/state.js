@@ -7,14 +7,15 @@ import { computed, signal } from './lib.js';
 /**
  * @typedef {object} View
  * @property {string} m  metric
+ * @property {string} kind  of the metric, or '' if the name alone tells
  * @property {string[]} f  filters, in the API's syntax
  * @property {string[]} by  tag keys to group by
- * @property {string} fn  count or rate
+ * @property {string} fn  function, or '' for the kind's default
  * @property {string} step  auto or a duration
  * @property {string} range  a relative range such as 1h, or '' when from and to hold
  * @property {string} from
  * @property {string} to
- * @property {string} type  bars, stacked or lines
+ * @property {string} type  bars, stacked or lines, or '' for what suits the function
  * @property {string} sort  legend column, '-' first for descending
  * @property {string[]} show  keys of the only series to draw; empty: all
  * @property {string[]} hide  keys of series not to draw
@@ -36,14 +37,15 @@ export function parse(search, back) {
   const type = q.get('type') ?? '';
   return {
     m: q.get('m') ?? '',
+    kind: q.get('kind') ?? '',
     f: q.getAll('f'),
     by: q.getAll('by'),
-    fn: q.get('fn') || 'count',
+    fn: q.get('fn') ?? '',
     step: q.get('step') || 'auto',
     range,
     from,
     to: from === '' ? '' : q.get('to') || 'now',
-    type: TYPES.includes(type) ? type : 'bars',
+    type: TYPES.includes(type) ? type : '',
     sort: q.get('sort') || '-total',
     show: q.getAll('show'),
     hide: q.getAll('hide'),
@@ -58,20 +60,22 @@ export function parse(search, back) {
 const encode = (text) => encodeURIComponent(text).replace(/%3A/g, ':').replace(/%2F/g, '/').replace(/%2C/g, ',');
 
 /**
- * The query string of a view. Settings are written even when they are the default, so that an old link
- * keeps its meaning if a default changes.
+ * The query string of a view. Step and range are written even when they are the default, so that an old link
+ * keeps its meaning if a default changes; function and type are not, because their default is the metric's.
  * @param {View} v
  */
 export function format(v) {
   /** @type {[string, string][]} */
   const pairs = [];
   if (v.m !== '') pairs.push(['m', v.m]);
+  if (v.kind !== '') pairs.push(['kind', v.kind]);
   for (const f of v.f) pairs.push(['f', f]);
   for (const by of v.by) pairs.push(['by', by]);
-  pairs.push(['fn', v.fn], ['step', v.step]);
+  if (v.fn !== '') pairs.push(['fn', v.fn]);
+  pairs.push(['step', v.step]);
   if (v.range !== '') pairs.push(['range', v.range]);
   else pairs.push(['from', v.from], ['to', v.to]);
-  pairs.push(['type', v.type]);
+  if (v.type !== '') pairs.push(['type', v.type]);
   if (v.sort !== '-total') pairs.push(['sort', v.sort]);
   for (const key of v.show) pairs.push(['show', key]);
   for (const key of v.hide) pairs.push(['hide', key]);
@@ -85,11 +89,13 @@ export const query = computed(() => {
   const v = view.value;
   if (v.m === '') return '';
   const pairs = [['metric', v.m]];
+  if (v.kind !== '') pairs.push(['kind', v.kind]);
   for (const f of v.f) pairs.push(['filter', f]);
   for (const by of v.by) pairs.push(['by', by]);
   if (v.range !== '') pairs.push(['from', `-${v.range}`], ['to', 'now']);
   else pairs.push(['from', v.from], ['to', v.to]);
-  pairs.push(['step', v.step], ['fn', v.fn]);
+  pairs.push(['step', v.step]);
+  if (v.fn !== '') pairs.push(['fn', v.fn]);
   return pairs.map(([k, value]) => `${k}=${encodeURIComponent(value)}`).join('&');
 });
 
@@ -105,7 +111,7 @@ export const live = computed(() => view.value.range !== '' || /^(now|-)/.test(vi
 export function update(patch, { replace = false } = {}) {
   const old = view.peek();
   const next = { ...old, ...patch };
-  const regrouped = patch.by !== undefined || (patch.m !== undefined && patch.m !== old.m);
+  const regrouped = patch.by !== undefined || (patch.m !== undefined && patch.m !== old.m) || (patch.kind !== undefined && patch.kind !== old.kind);
   if (regrouped && patch.show === undefined) next.show = next.hide = [];
   if (next.range !== '') next.back = next.range;
   const url = format(next);
@@ -114,10 +120,13 @@ export function update(patch, { replace = false } = {}) {
   history[replace ? 'replaceState' : 'pushState']({ back: next.back }, '', url);
 }
 
-/** Chooses a metric; filters and groups of another metric rarely fit, so they go. @param {string} m */
-export function chooseMetric(m) {
-  if (m !== view.peek().m) update({ m, f: [], by: [] });
-}
+/**
+ * Chooses a metric; filters and groups of another metric rarely fit, so they go.
+ * @param {string} m
+ * @param {string} kind  '' if the name alone tells
+ * @param {string} fn
+ */
+export const chooseMetric = (m, kind, fn) => update({ m, kind, fn, f: [], by: [] });
 
 /** @param {string} range */
 export const chooseRange = (range) => update({ range, from: '', to: '' });

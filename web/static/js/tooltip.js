@@ -1,8 +1,9 @@
 /** What one bucket holds. */
-import { clock, cell, day, figure } from './format.js';
+import { clock, day } from './format.js';
 import { html, useLayoutEffect, useRef } from './lib.js';
 import { result } from './data.js';
 import { isOpen } from './draw.js';
+import { isAdditive, pointText, totalText } from './kinds.js';
 import { labelText, plot } from './model.js';
 import { view } from './state.js';
 
@@ -51,7 +52,7 @@ export function Tooltip({ at }) {
   const sum = filled.reduce((total, s) => total + (s.values[index] ?? 0), 0);
   // Series that the limit cut or the legend hides are not in this sum, and it must not claim so.
   const whole = p.visible.length === p.series.length && !result.value?.truncated;
-  const unit = result.value?.fn === 'rate' ? '/s' : '';
+  const unit = p.fn === 'rate' ? '/s' : '';
   return html`<div class="tooltip" ref=${box} role="status">
     <div class="tooltip-head"><span>${bucketText(p.times[index], p.step)}</span>
       <span class="muted">${isOpen(p, index) ? 'open' : 'sealed'}</span></div>
@@ -59,8 +60,8 @@ export function Tooltip({ at }) {
     ${filled.slice(0, rows).map((s) => html`<div class="tooltip-row" key=${s.key}>
       <i class="swatch" style=${{ background: s.color }}></i>
       <span class="cut">${labelText(s.label, view.value.by)}</span>
-      <b>${cell(s.values[index])}${unit}</b></div>`)}
+      <b>${pointText(p.fn, s.values[index])}${unit}</b></div>`)}
     ${filled.length > rows && html`<div class="muted">and ${filled.length - rows} more</div>`}
-    ${filled.length > 1 && html`<div class="tooltip-row tooltip-sum"><i class="swatch"></i><span>${whole ? 'total' : 'total of those shown'}</span><b>${figure(sum)}${unit}</b></div>`}
+    ${filled.length > 1 && isAdditive(p.fn) && html`<div class="tooltip-row tooltip-sum"><i class="swatch"></i><span>${whole ? 'total' : 'total of those shown'}</span><b>${totalText(p.fn, sum)}${unit}</b></div>`}
   </div>`;
 }
