@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -65,7 +66,7 @@ func browserKinds(t *testing.T, b *browser) {
 	require.Equal(t, "type-lines", p.pressed())
 	require.Zero(t, p.count(hook("type-stacked")), "readings on one another are no reading")
 	require.Zero(t, p.count(hook("sort-rate")), "a reading has no rate")
-	p.click(hook("fn-max"))
+	p.choose("fn", "max")
 	got = p.untilFn(s, "gauge", "max", "12")
 	require.Equal(t, []string{"max"}, got.setting("fn"))
 
@@ -172,7 +173,7 @@ func browserConflictAndOverflow(t *testing.T, b *browser) {
 	gauge := p.untilFn(s, "gauge", "last", "7")
 	require.Equal(t, []string{"gauge"}, gauge.setting("kind"))
 	require.Empty(t, gauge.Warnings, "the link says which one it is")
-	p.click(hook("fn-count"))
+	p.choose("fn", "count")
 	require.Equal(t, []string{"gauge"}, p.untilFn(s, "gauge", "count", "1").setting("kind"))
 
 	p.pick("wide")
@@ -186,7 +187,7 @@ func browserConflictAndOverflow(t *testing.T, b *browser) {
 	// A link without a kind stays with the kind that it showed.
 	p.goTo("/?m=twice&range=15m&fn=avg")
 	p.untilFn(s, "gauge", "avg", "7")
-	p.click(hook("fn-count"))
+	p.choose("fn", "count")
 	require.Equal(t, []string{"gauge"}, p.untilFn(s, "gauge", "count", "1").setting("kind"))
 }
 
@@ -215,4 +216,32 @@ func browserHostileKinds(t *testing.T, b *browser) {
 		require.Equal(t, elements, p.count("img, script, svg, iframe, [onerror]"))
 		p.serverRefuses()
 	}
+}
+
+// browserLevels: lines scale to their values, bars begin at zero, and a second
+// without a reading is a gap in both.
+func browserLevels(t *testing.T, b *browser) {
+	const n, gap = 12, 6
+	s := startServer(t)
+	from := time.Now().Unix() - 60
+	var lines []string
+	for i := range int64(n) {
+		if i != gap {
+			lines = append(lines, fmt.Sprintf("temperature:%d|g|T%d", 1000+10*(i/3%2), from+i))
+		}
+	}
+	s.Send(lines...)
+	s.AwaitReceived(len(lines))
+	p := b.open(t, s, window("temperature", from, from+n, "step=1s"))
+	p.untilFn(s, "gauge", "last", "1,010")
+	seen := p.readBars(n)
+	require.Less(t, seen.Height[1], 0.2, "the lowest reading is at the bottom")
+	require.Greater(t, seen.Height[4], 0.8, "the highest one is at the top")
+	require.Zero(t, seen.Height[gap])
+
+	p.click(hook("type-bars"))
+	p.until(drawnLimit, "bars", func(s shown) bool { return s.Ready && len(s.setting("type")) == 1 })
+	seen = p.readBars(n)
+	require.InDelta(t, 1000.0/1010, seen.Height[1]/seen.Height[4], 0.01, "the length of a bar is its value")
+	require.Zero(t, seen.Height[gap])
 }

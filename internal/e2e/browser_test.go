@@ -52,6 +52,7 @@ func TestBrowser(t *testing.T) {
 		"EachKindHasItsFunctions":    browserKinds,
 		"ConflictAndOverflowMarks":   browserConflictAndOverflow,
 		"HostileNamesOfEachKind":     browserHostileKinds,
+		"LevelsScaleBarsBeginAtZero": browserLevels,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -8,6 +8,8 @@ import { chooseRange, chooseWindow, update, view } from './state.js';
 
 const RANGES = ['5m', '15m', '1h', '6h', '24h', '7d', '30d'];
 const STEPS = ['auto', '1s', '10s', '1m', '1h'];
+/** As many buttons fit into the row on a common screen. */
+const FEW = 3;
 const TYPES = [{ id: 'bars', text: 'Bars' }, { id: 'stacked', text: 'Stacked' }, { id: 'lines', text: 'Lines' }];
 
 const rangeOpen = signal(false);
@@ -46,12 +48,12 @@ function firstThreshold() {
   return level ? String(Number(Number(r.total).toPrecision(2))) : '0';
 }
 
-/** A distribution has too many functions for a button each. */
-function DistributionFunction() {
+/** Gauges and distributions have too many functions for a button each. */
+function FunctionList() {
   const now = fn.value;
   const part = share(now);
   const value = part === null ? now : part.side;
-  const known = functionsOf('distribution');
+  const known = functionsOf(kind.value);
   const options = known.some((f) => f.id === value) ? known : [...known, { id: value, text: value, title: '' }];
   /** @param {any} e */
   const onChange = (e) => {
@@ -76,8 +78,8 @@ function DistributionFunction() {
 /** The function, of those that the metric's kind has. */
 export function FunctionChoice() {
   const of = kind.value;
-  if (of === 'distribution') return html`<${DistributionFunction} />`;
   const options = functionsOf(of);
+  if (options.length > FEW) return html`<${FunctionList} />`;
   // One that can be nothing else is no choice.
   if (options.length < 2 && fn.value === defaultFn(of)) {
     return html`<div class="control control-fn"><span class="label">Function</span><span title=${options[0]?.title}>${options[0]?.text ?? '–'}</span></div>`;

@@ -16,7 +16,7 @@ function columns(fn) {
   const unit = fn === 'rate' ? ' /s' : '';
   const all = [
     { id: 'name', text: 'Tags', title: 'What the series of the row have in common' },
-    { id: 'total', text: isAdditive(fn) ? 'Total' : 'Range', title: `The ${totalName(fn)}` },
+    { id: 'total', text: isAdditive(fn) ? 'Total' : 'Overall', title: `The ${totalName(fn)}` },
     { id: 'min', text: `Min${unit}`, title: 'The smallest number of a bucket' },
     { id: 'max', text: `Max${unit}`, title: 'The largest number of a bucket' },
     { id: 'last', text: `Last${unit}`, title: 'The number of the last bucket with an event' },
