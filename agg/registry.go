@@ -25,11 +25,12 @@ type Limits struct {
 type Registry struct {
 	limits Limits
 
-	mu      sync.RWMutex // guards all below
-	byID    map[metric.ID]uint32
-	metrics []registered
-	series  []seriesEntry    // by handle
-	kinds   map[string]uint8 // by name: a bit a kind
+	mu       sync.RWMutex // guards all below
+	byID     map[metric.ID]uint32
+	metrics  []registered
+	tags     []metric.Tagset  // by handle
+	metricOf []uint32         // by handle: place in metrics
+	kinds    map[string]uint8 // by name: a bit a kind
 
 	// full says that memory is short: no new series, whatever the limits allow.
 	full atomic.Bool
@@ -43,11 +44,6 @@ type registered struct {
 	byTags   map[metric.Tagset]Handle
 	handles  []Handle
 	overflow bool // a tagset was folded
-}
-
-type seriesEntry struct {
-	metric uint32
-	tags   metric.Tagset
 }
 
 // NewRegistry returns an empty registry.
@@ -84,15 +80,16 @@ func (r *Registry) Intern(s metric.Series) (h Handle, ok bool) {
 	if h, ok = e.byTags[s.Tags]; ok {
 		return h, true
 	}
-	if len(r.series) >= r.limits.Series || len(e.handles) >= r.limits.SeriesPerMetric || r.full.Load() {
+	if len(r.tags) >= r.limits.Series || len(e.handles) >= r.limits.SeriesPerMetric || r.full.Load() {
 		e.overflow = true
 		if h, ok = e.byTags[metric.OverflowTags]; ok {
 			return h, true
 		}
 		s.Tags = metric.OverflowTags
 	}
-	h = Handle(len(r.series))
-	r.series = append(r.series, seriesEntry{metric: m, tags: s.Tags})
+	h = Handle(len(r.tags))
+	r.tags = append(r.tags, s.Tags)
+	r.metricOf = append(r.metricOf, m)
 	e.byTags[s.Tags] = h
 	e.handles = append(e.handles, h)
 	return h, true
@@ -102,15 +99,14 @@ func (r *Registry) Intern(s metric.Series) (h Handle, ok bool) {
 func (r *Registry) Len() int {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return len(r.series)
+	return len(r.tags)
 }
 
 // Series returns the series behind a handle.
 func (r *Registry) Series(h Handle) metric.Series {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	e := r.series[h]
-	return metric.Series{ID: r.metrics[e.metric].id, Tags: e.tags}
+	return metric.Series{ID: r.metrics[r.metricOf[h]].id, Tags: r.tags[h]}
 }
 
 // Handles returns the handles of a metric, in the order of first sight. The
@@ -132,7 +128,7 @@ func (r *Registry) Tags(handles []Handle) []metric.Tagset {
 	defer r.mu.RUnlock()
 	out := make([]metric.Tagset, len(handles))
 	for i, h := range handles {
-		out[i] = r.series[h].tags
+		out[i] = r.tags[h]
 	}
 	return out
 }
@@ -212,8 +208,10 @@ func (r *Registry) level(h Handle, v float64, op Op) float64 {
 	return v
 }
 
-func (r *Registry) metricOf(h Handle) uint32 {
+// metricNumbers returns the number of each series' metric, by handle. What is
+// added later is not in it.
+func (r *Registry) metricNumbers() []uint32 {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return r.series[h].metric
+	return r.metricOf[:len(r.metricOf):len(r.metricOf)]
 }
