@@ -122,6 +122,27 @@ func TestEndlessLineIsCutOff(t *testing.T) {
 	require.Equal(t, []RejectCount{{"127.0.0.1", r.Total}}, r.Senders)
 }
 
+// TestLineOfTheLimit cuts a line as long as is allowed at each of its last bytes.
+func TestLineOfTheLimit(t *testing.T) {
+	parser := &Parser{Limits: metric.LineLimits{Line: 64, Name: 64, Tag: 64, Tags: 8}}
+	l, err := ListenTCP("127.0.0.1:0", stripe(parser), parser, clock.NewSystem())
+	require.NoError(t, err)
+	defer func() { require.NoError(t, l.Close()) }()
+	for over := range 2 {
+		text := strings.Repeat("n", 60+over) + ":1|c\r\n"
+		for cut := 60; cut <= len(text); cut++ {
+			before, _ := l.Counts()
+			s := l.newStream(addrOf(nil))
+			if s.took(copy(s.buf, text[:cut])) {
+				require.True(t, s.took(copy(s.buf[s.have:], text[cut:])))
+			}
+			after, _ := l.Counts()
+			require.EqualValues(t, 1, after.Received-before.Received, "cut at %d of %d", cut, len(text))
+			require.EqualValues(t, over, after.Rejected[metric.LineTooLong]-before.Rejected[metric.LineTooLong], "cut at %d of %d", cut, len(text))
+		}
+	}
+}
+
 // TestTCPCloseLosesNothing closes while lines are on their way: what the kernel
 // had taken is counted, of connections that were not accepted yet as well.
 func TestTCPCloseLosesNothing(t *testing.T) {
