@@ -24,6 +24,8 @@ func TestRejectsOfHostileSenders(t *testing.T) {
 		f.Feed(p, 0, len(p), metric.UnixMilli(now)*1000+metric.UnixMilli(i), false)
 		f.Flush(p, metric.UnixMilli(now)*1000+metric.UnixMilli(i))
 	}
+	require.Len(t, f.table.senders, maxRejectKeys, "memory is bounded, not only the report")
+	require.Len(t, f.table.names, maxRejectKeys)
 	r := Rejects(f)
 	require.EqualValues(t, n, r.Total)
 	for _, rows := range [][]RejectCount{r.Senders, r.Metrics} {
