@@ -16,6 +16,7 @@ import (
 type Batch struct {
 	s           *Store
 	rows        []row
+	spare       []row // as large as rows
 	operands    []byte
 	places      []place // that operands are for, in the order in which they came up
 	placeOf     map[place]int
@@ -63,7 +64,7 @@ type newSeries struct {
 // Discard, before the next one begins.
 func (s *Store) NewBatch() *Batch {
 	b := &Batch{s: s, newIDs: make(map[metric.ID]uint32), placeOf: make(map[place]int), seen: make(map[uint32]metric.UnixSec), cursor: s.cursor}
-	b.rows, b.operands = s.scratch.rows[:0], s.scratch.operands[:0]
+	b.rows, b.spare, b.operands = s.scratch.rows[:0], s.scratch.spare[:0], s.scratch.operands[:0]
 	s.scratch = scratch{}
 	b.emit = b.appendOperand
 	return b
@@ -73,6 +74,7 @@ func (s *Store) NewBatch() *Batch {
 // does not leave its weight in garbage.
 type scratch struct {
 	rows     []row
+	spare    []row
 	operands []byte
 }
 
@@ -207,18 +209,43 @@ func (b *Batch) Commit() error {
 	return nil
 }
 
-// writer takes the keys of a batch in ascending order, each once: a Pebble batch,
-// or a table.
+// writer takes the keys of a batch, each once, those of a place, or without one, in
+// ascending order: a Pebble batch, or tables.
 type writer interface {
 	Set(key, value []byte) error
 	Merge(key, value []byte) error
 	DeleteRange(start, end []byte) error
 }
 
-// write writes everything in the order of keys.
+// sortRows sorts the rows by series. Series of one metric mostly come in the order
+// of their numbers, so that one pass that sorts them by metric is enough.
+func (b *Batch) sortRows() {
+	byRef := func(x, y row) int {
+		return cmp.Or(cmp.Compare(x.ref.metric, y.ref.metric), cmp.Compare(x.ref.series, y.ref.series), cmp.Compare(x.at, y.at))
+	}
+	start := make([]uint32, len(b.s.index.order)+len(b.newIDs)+2)
+	for i := range b.rows {
+		start[b.rows[i].ref.metric+1]++
+	}
+	for m := range start[1:] {
+		start[m+1] += start[m]
+	}
+	sorted := b.spare[:0]
+	sorted = slices.Grow(sorted, len(b.rows))[:len(b.rows)]
+	for _, r := range b.rows {
+		sorted[start[r.ref.metric]] = r
+		start[r.ref.metric]++
+	}
+	b.rows, b.spare = sorted, b.rows
+	if !slices.IsSortedFunc(b.rows, byRef) {
+		slices.SortFunc(b.rows, byRef)
+	}
+}
+
+// write writes everything.
 func (b *Batch) write(w writer) error {
 	byRef := func(x, y Ref) int { return cmp.Or(cmp.Compare(x.metric, y.metric), cmp.Compare(x.series, y.series)) }
-	slices.SortFunc(b.rows, func(x, y row) int { return cmp.Or(byRef(x.ref, y.ref), cmp.Compare(x.at, y.at)) })
+	b.sortRows()
 	slices.SortFunc(b.added, func(x, y newSeries) int { return byRef(x.ref, y.ref) })
 	err := w.Set(keyCursor, binary.AppendUvarint(nil, uint64(b.cursor)))
 	if err == nil {
@@ -307,9 +334,9 @@ const maxScratch = 128 << 20
 
 func (b *Batch) giveBack() {
 	if cap(b.operands) <= maxScratch {
-		b.s.scratch = scratch{b.rows, b.operands}
+		b.s.scratch = scratch{b.rows, b.spare, b.operands}
 	}
-	b.rows, b.operands = nil, nil
+	b.rows, b.spare, b.operands = nil, nil, nil
 }
 
 // Discard drops the batch.

@@ -12,35 +12,25 @@ import (
 // on one processor a reader of a busy socket must not wait for a whole flush.
 const restEvery = 256
 
-// writeChunks writes the operands of each place in turn, in the order of series.
-// Where a series has several rows, their operands are merged, so that no key comes
-// twice.
+// writeChunks writes the operands of all rows, each key once: where a series has
+// several rows, their operands are merged. Keys of one place come in ascending
+// order.
 func (b *Batch) writeChunks(w writer) error {
-	order := make([]int, len(b.places))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortFunc(order, func(x, y int) int {
-		return cmp.Or(cmp.Compare(b.places[x].tier, b.places[y].tier), cmp.Compare(b.places[x].partition, b.places[y].partition))
-	})
 	c := chunkWriter{b: b, w: w}
-	if len(order) > narrow {
-		return c.wide(order)
+	if len(b.places) > narrow {
+		return c.wide()
 	}
-	for _, no := range order {
-		for i := range b.rows {
-			at := b.rows[i].at
-			for v := b.next(&at); v.bytes != nil; v = b.next(&at) {
-				if v.place == no {
-					if err := c.add(no, b.rows[i].ref, v.bytes); err != nil {
-						return err
-					}
-					break
-				}
-			}
+	for i := 0; i < len(b.rows); {
+		n := 1
+		for i+n < len(b.rows) && b.rows[i+n].ref == b.rows[i].ref {
+			n++
 		}
+		if err := c.series(b.rows[i : i+n]); err != nil {
+			return err
+		}
+		i += n
 	}
-	return c.flush()
+	return nil
 }
 
 // operand is one operand of a row.
@@ -62,77 +52,93 @@ func (b *Batch) next(at *uint32) operand {
 	return operand{int(no - 1), rest[n+m : end]}
 }
 
-// chunkWriter writes the operands of one key as one.
+// chunkWriter writes one operand a key.
 type chunkWriter struct {
 	b       *Batch
 	w       writer
-	place   int
-	ref     Ref // the zero Ref: nothing is held
-	value   []byte
 	key     []byte
+	several []placed
 	written int
 }
 
-// add takes the operand of a series for a place, in the order of keys.
-func (c *chunkWriter) add(no int, ref Ref, value []byte) (err error) {
-	if c.ref == ref && c.place == no {
-		if c.value, err = mergeOperands(c.keyOf(), c.value, value); err != nil {
-			return fmt.Errorf("merge two rows of a series: %w", err)
+type placed struct {
+	ref Ref
+	operand
+}
+
+// series writes the rows of one series.
+func (c *chunkWriter) series(rows []row) error {
+	at := rows[0].at
+	if len(rows) == 1 {
+		for v := c.b.next(&at); v.bytes != nil; v = c.b.next(&at) {
+			if err := c.put(placed{rows[0].ref, v}); err != nil {
+				return err
+			}
 		}
 		return nil
 	}
-	if err := c.flush(); err != nil {
-		return err
+	c.several = c.b.placed(c.several[:0], rows)
+	slices.SortStableFunc(c.several, func(x, y placed) int { return cmp.Compare(x.place, y.place) })
+	return c.merge(c.several)
+}
+
+// placed appends all operands of rows to dst.
+func (b *Batch) placed(dst []placed, rows []row) []placed {
+	for _, r := range rows {
+		for v := b.next(&r.at); v.bytes != nil; v = b.next(&r.at) {
+			dst = append(dst, placed{r.ref, v})
+		}
 	}
-	c.place, c.ref, c.value = no, ref, value
+	return dst
+}
+
+// merge writes a list in which operands of one key stand together.
+func (c *chunkWriter) merge(list []placed) (err error) {
+	for len(list) > 0 {
+		p := list[0]
+		for list = list[1:]; len(list) > 0 && list[0].place == p.place && list[0].ref == p.ref; list = list[1:] {
+			if p.bytes, err = mergeOperands(c.keyOf(p), p.bytes, list[0].bytes); err != nil {
+				return fmt.Errorf("merge two rows of a series: %w", err)
+			}
+		}
+		if err := c.put(p); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
-func (c *chunkWriter) keyOf() []byte {
-	p := c.b.places[c.place]
-	c.key = appendChunkKey(c.key[:0], p.tier, p.partition, c.ref.metric, c.ref.series)
+func (c *chunkWriter) keyOf(p placed) []byte {
+	at := c.b.places[p.place]
+	c.key = appendChunkKey(c.key[:0], at.tier, at.partition, p.ref.metric, p.ref.series)
 	return c.key
 }
 
-func (c *chunkWriter) flush() error {
-	if c.ref == (Ref{}) {
-		return nil
-	}
-	err := c.w.Merge(c.keyOf(), c.value)
-	c.ref = Ref{}
+func (c *chunkWriter) put(p placed) error {
 	if c.written++; c.written%restEvery == 0 {
 		runtime.Gosched()
 	}
-	return err
+	return c.w.Merge(c.keyOf(p), p.bytes)
 }
 
-// wide is for many places: it sorts the operands rather than visiting all rows for
-// each place.
-func (c *chunkWriter) wide(order []int) error {
+// wide is for many places, which would be as many tables at once: it sorts the
+// operands by place first.
+func (c *chunkWriter) wide() error {
+	order := make([]int, len(c.b.places))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(x, y int) int {
+		p, q := c.b.places[x], c.b.places[y]
+		return cmp.Or(cmp.Compare(p.tier, q.tier), cmp.Compare(p.partition, q.partition))
+	})
 	rank := make([]int, len(order))
 	for i, no := range order {
 		rank[no] = i
 	}
-	type entry struct {
-		rank, row int
-		operand
-	}
-	var all []entry
-	for i := range c.b.rows {
-		at := c.b.rows[i].at
-		for v := c.b.next(&at); v.bytes != nil; v = c.b.next(&at) {
-			all = append(all, entry{rank[v.place], i, v})
-		}
-	}
-	slices.SortStableFunc(all, func(x, y entry) int {
-		return cmp.Or(cmp.Compare(x.rank, y.rank), cmp.Compare(x.row, y.row)) // rows are in the order of series
-	})
-	for i := range all {
-		if err := c.add(all[i].place, c.b.rows[all[i].row].ref, all[i].bytes); err != nil {
-			return err
-		}
-	}
-	return c.flush()
+	all := c.b.placed(nil, c.b.rows) // in the order of series
+	slices.SortStableFunc(all, func(x, y placed) int { return cmp.Compare(rank[x.place], rank[y.place]) })
+	return c.merge(all)
 }
 
 // mergeOperands merges two operands of one key.

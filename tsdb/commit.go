@@ -48,9 +48,28 @@ const tableName = "bulk-"
 type tables struct {
 	s     *Store
 	paths []string
-	w     *sstable.Writer // of the last one; nil: it is finished
+	open  []*table // one for each place that is being written
+}
+
+// table is one that is being written. Keys of a place come in ascending order, and
+// places do not overlap.
+type table struct {
+	place [placeLen]byte
+	w     *sstable.Writer
 	size  int
-	tier  byte // of the last key: each tier has tables of its own
+}
+
+// placeLen is how many bytes of a key name its place: tier and partition. Other keys
+// have no place and share a table.
+const placeLen = 5
+
+func placeOf(key []byte) (p [placeLen]byte) {
+	if len(key) == chunkKeyLen {
+		copy(p[:], key)
+	} else {
+		p[0] = key[0]
+	}
+	return p
 }
 
 // ingest commits what write writes as tables. Pebble syncs its manifest when it
@@ -58,7 +77,7 @@ type tables struct {
 func (s *Store) ingest(write func(writer) error) (err error) {
 	t := &tables{s: s}
 	if err = write(t); err == nil {
-		err = t.finish()
+		err = t.finish(0)
 	}
 	if err == nil {
 		err = s.db.Ingest(context.Background(), t.paths)
@@ -69,16 +88,25 @@ func (s *Store) ingest(write func(writer) error) (err error) {
 	return nil
 }
 
-func (t *tables) next(key, value []byte) (*sstable.Writer, error) {
-	if t.w != nil && (t.size >= maxTable || key[0] != t.tier) {
-		if err := t.finish(); err != nil {
+// table returns the one that a key goes to.
+func (t *tables) table(key []byte, size int) (*sstable.Writer, error) {
+	p := placeOf(key)
+	for i, open := range t.open {
+		if open.place != p {
+			continue
+		}
+		if open.size += size; open.size <= maxTable {
+			return open.w, nil
+		}
+		t.open = append(t.open[:i], t.open[i+1:]...)
+		if err := open.finish(); err != nil {
 			return nil, err
 		}
+		break
 	}
-	t.tier = key[0]
-	t.size += len(key) + len(value)
-	if t.w != nil {
-		return t.w, nil
+	// A batch of many places comes place by place.
+	if err := t.finish(narrow); err != nil {
+		return nil, err
 	}
 	path := t.s.fs.PathJoin(t.s.dir, fmt.Sprintf("%s%06d.sst", tableName, len(t.paths)))
 	f, err := t.s.fs.Create(path, vfs.WriteCategoryUnspecified)
@@ -86,24 +114,33 @@ func (t *tables) next(key, value []byte) (*sstable.Writer, error) {
 		return nil, fmt.Errorf("make a table: %w", err)
 	}
 	t.paths = append(t.paths, path)
-	t.w = sstable.NewWriter(objstorageprovider.NewFileWritable(f), t.s.options.MakeWriterOptions(0, t.s.db.TableFormat()))
-	return t.w, nil
+	w := sstable.NewWriter(objstorageprovider.NewFileWritable(f), t.s.options.MakeWriterOptions(0, t.s.db.TableFormat()))
+	t.open = append(t.open, &table{p, w, size})
+	return w, nil
 }
 
-func (t *tables) finish() error {
-	if t.w == nil {
-		return nil
+// finish finishes the tables that were begun first, until at most n are open.
+func (t *tables) finish(n int) error {
+	for len(t.open) > n {
+		first := t.open[0]
+		t.open = t.open[1:]
+		if err := first.finish(); err != nil {
+			return err
+		}
 	}
-	w := t.w
-	t.w, t.size = nil, 0
-	if err := w.Close(); err != nil { // synced
+	return nil
+}
+
+// finish writes the rest of a table and syncs it.
+func (t *table) finish() error {
+	if err := t.w.Close(); err != nil {
 		return fmt.Errorf("write a table: %w", err)
 	}
 	return nil
 }
 
 func (t *tables) Set(key, value []byte) error {
-	w, err := t.next(key, value)
+	w, err := t.table(key, len(key)+len(value))
 	if err != nil {
 		return err
 	}
@@ -111,7 +148,7 @@ func (t *tables) Set(key, value []byte) error {
 }
 
 func (t *tables) Merge(key, value []byte) error {
-	w, err := t.next(key, value)
+	w, err := t.table(key, len(key)+len(value))
 	if err != nil {
 		return err
 	}
@@ -119,7 +156,7 @@ func (t *tables) Merge(key, value []byte) error {
 }
 
 func (t *tables) DeleteRange(start, end []byte) error {
-	w, err := t.next(start, end)
+	w, err := t.table(start, len(start)+len(end))
 	if err != nil {
 		return err
 	}
@@ -129,10 +166,10 @@ func (t *tables) DeleteRange(start, end []byte) error {
 // discard removes the tables.
 func (t *tables) discard() error {
 	var errs []error
-	if t.w != nil {
-		_ = t.w.Close() // it is thrown away
-		t.w = nil
+	for _, open := range t.open {
+		_ = open.w.Close() // it is thrown away
 	}
+	t.open = nil
 	for _, path := range t.paths {
 		if err := t.s.fs.Remove(path); err != nil && !isNotExist(err) {
 			errs = append(errs, fmt.Errorf("remove a table: %w", err))
