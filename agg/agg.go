@@ -2,9 +2,8 @@ package agg
 
 import (
 	"math/rand/v2"
-	"slices"
+	"sync"
 
-	"cairn/internal/bucket"
 	"cairn/internal/metric"
 )
 
@@ -12,12 +11,16 @@ import (
 type Aggregator struct {
 	Registry *Registry
 	stripes  []*Stripe
+	minPack  int // partials that a list must have to be packed
+
+	// shape is held by who reads lists, and by Pack while it replaces one.
+	shape sync.RWMutex
 }
 
 // New returns an empty stripe for each resolver. rng seeds the stripes' hash
 // functions.
 func New(l Limits, resolvers []Resolver, rng *rand.Rand) *Aggregator {
-	a := &Aggregator{Registry: NewRegistry(l)}
+	a := &Aggregator{Registry: NewRegistry(l), minPack: minPack}
 	for _, resolve := range resolvers {
 		a.stripes = append(a.stripes, newStripe(a.Registry, resolve, [3]uint64{rng.Uint64(), rng.Uint64(), rng.Uint64()}))
 	}
@@ -62,7 +65,6 @@ type Sealed struct{ parts []sealedStripe }
 
 type sealedStripe struct {
 	from    *Stripe
-	handles []Handle // of the slots
 	seconds map[metric.UnixSec]*second
 }
 
@@ -82,7 +84,6 @@ func (a *Aggregator) Detach(w metric.UnixSec) *Sealed {
 			}
 		}
 		s.recent = nil
-		part.handles = s.handles[:len(s.handles):len(s.handles)]
 		s.mu.Unlock()
 		if len(part.seconds) > 0 {
 			out.parts = append(out.parts, part)
@@ -108,134 +109,6 @@ func (d *Sealed) Release() {
 		p.from.mu.Unlock()
 	}
 	d.parts = nil
-}
-
-// Counters calls yield once for each counter in d, in the order of handles, with
-// its buckets in the order of time, one each. The slice is only valid during the
-// call.
-func (d *Sealed) Counters(yield func(h Handle, sums []metric.Sum) error) error {
-	start := d.offsets(func(b *second, count func(slot uint32)) {
-		for i := range b.n {
-			count(b.at(i).slot)
-		}
-	})
-	if len(start) == 0 {
-		return nil
-	}
-	all := make([]metric.Sum, start[len(start)-1])
-	next := slices.Clone(start)
-	for _, p := range d.parts {
-		for sec, b := range p.seconds {
-			for i := range b.n {
-				e := b.at(i)
-				h := p.handles[e.slot]
-				all[next[h]] = metric.Sum{Sec: sec, Events: e.n, Value: e.sum}
-				next[h]++
-			}
-		}
-	}
-	for h := range len(start) - 1 {
-		if sums := all[start[h]:start[h+1]]; len(sums) > 0 {
-			if err := yield(Handle(h), mergeSums(sums)); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// offsets counts the entries a handle: those of h will lie at [out[h], out[h+1]).
-func (d *Sealed) offsets(each func(b *second, count func(slot uint32))) []uint32 {
-	handles := 0
-	for _, p := range d.parts {
-		for _, h := range p.handles {
-			handles = max(handles, int(h)+1)
-		}
-	}
-	if handles == 0 {
-		return nil
-	}
-	out := make([]uint32, handles+1)
-	for _, p := range d.parts {
-		for _, b := range p.seconds {
-			each(b, func(slot uint32) { out[p.handles[slot]+1]++ })
-		}
-	}
-	for h := range handles {
-		out[h+1] += out[h]
-	}
-	return out
-}
-
-// Buckets is Counters for all other kinds. The buckets must not be changed.
-func (d *Sealed) Buckets(yield func(h Handle, dated []bucket.Dated) error) error {
-	start := d.offsets(func(b *second, count func(slot uint32)) {
-		for i := range b.buckets {
-			count(b.buckets[i].slot)
-		}
-	})
-	if len(start) == 0 {
-		return nil
-	}
-	all := make([]bucket.Dated, start[len(start)-1])
-	next := slices.Clone(start)
-	for _, p := range d.parts {
-		for sec, b := range p.seconds {
-			for i := range b.buckets {
-				e := &b.buckets[i]
-				h := p.handles[e.slot]
-				all[next[h]] = bucket.Dated{Sec: sec, Events: e.n, Bucket: e.b}
-				next[h]++
-			}
-		}
-	}
-	for h := range len(start) - 1 {
-		if dated := all[start[h]:start[h+1]]; len(dated) > 0 {
-			if err := yield(Handle(h), mergeDated(dated)); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// mergeDated sorts dated by time and merges those of one second, into a bucket
-// of its own: queries read the parts meanwhile.
-func mergeDated(dated []bucket.Dated) []bucket.Dated {
-	slices.SortFunc(dated, func(a, b bucket.Dated) int { return int(a.Sec - b.Sec) })
-	n, own := 0, false
-	for _, d := range dated[1:] {
-		last := &dated[n]
-		if d.Sec != last.Sec {
-			n++
-			dated[n], own = d, false
-			continue
-		}
-		if !own {
-			whole := bucket.New(last.Bucket.Kind())
-			whole.Merge(last.Bucket)
-			last.Bucket, own = whole, true
-		}
-		last.Events += d.Events
-		last.Bucket.Merge(d.Bucket)
-	}
-	return dated[:n+1]
-}
-
-// mergeSums sorts sums by time and adds those of one second, in place.
-func mergeSums(sums []metric.Sum) []metric.Sum {
-	slices.SortFunc(sums, func(a, b metric.Sum) int { return int(a.Sec - b.Sec) })
-	n := 0
-	for _, s := range sums[1:] {
-		if s.Sec == sums[n].Sec {
-			sums[n].Events += s.Events
-			sums[n].Value += s.Value
-			continue
-		}
-		n++
-		sums[n] = s
-	}
-	return sums[:n+1]
 }
 
 // Events returns the number of events in d.
@@ -271,4 +144,54 @@ func (a *Aggregator) Entries() (n int) {
 		s.mu.Unlock()
 	}
 	return n
+}
+
+// minPack is how many partials a list must have to be worth packing: 64 KiB.
+const minPack = 4096
+
+// Pack packs the lists of seconds before w, in which few events arrive any more.
+// It must not run beside Spill, Detach or another Pack.
+func (a *Aggregator) Pack(w metric.UnixSec) {
+	var k packer
+	for _, s := range a.stripes {
+		s.mu.Lock()
+		var old []*second
+		for sec, b := range s.seconds {
+			if sec < w && b.packable(a.minPack) {
+				old = append(old, b)
+			}
+		}
+		s.mu.Unlock()
+		for _, b := range old {
+			a.pack(&k, s, b)
+		}
+	}
+}
+
+// packable: events with a timestamp change a list in place.
+func (b *second) packable(least int) bool { return b.n >= least && b.stamped == nil }
+
+func (a *Aggregator) pack(k *packer, s *Stripe, b *second) {
+	s.mu.Lock()
+	list := b.partials // what is appended from now on lies behind its end
+	s.mu.Unlock()
+	p := k.pack(&list)
+
+	a.shape.Lock() // nobody reads the list while its chunks are given back
+	defer a.shape.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !b.packable(a.minPack) {
+		return
+	}
+	all := b.partials
+	b.partials = partials{}
+	for i := list.n; i < all.n; i++ {
+		b.append(&s.pool, *all.at(i))
+	}
+	s.pool.put(all.chunks)
+	b.packed = append(b.packed, p)
+	saved := list.n - p.cost()
+	b.cost -= saved
+	s.entries -= saved
 }

@@ -94,7 +94,7 @@ func collect(a *Aggregator, detached ...*Sealed) map[place]float64 {
 	v := Visitor{Sum: see, Bucket: func(uint32, metric.UnixSec, bucket.Bucket) {}}
 	a.Open(want, all, 0, metric.MaxSec, v)
 	for _, d := range detached {
-		d.Read(want, 0, metric.MaxSec, v)
+		d.Read(want, all, 0, metric.MaxSec, v)
 	}
 	return out
 }
@@ -107,6 +107,7 @@ func TestAgainstMap(t *testing.T) {
 		var events uint64
 		var sealed []*Sealed
 		now := metric.UnixSec(1000)
+		stamps := rapid.SampledFrom([]int{0, 4}).Draw(t, "one in n is stamped; 0: none")
 		t.Repeat(map[string]func(*rapid.T){
 			"add": func(t *rapid.T) {
 				stripe := a.Stripe(rapid.IntRange(0, 1).Draw(t, "stripe"))
@@ -117,7 +118,7 @@ func TestAgainstMap(t *testing.T) {
 					rest := rapid.SampledFrom([]string{"c", "c|x", "c|x ", "c|y", "c@2|x"}).Draw(t, "rest")
 					v := float64(rapid.IntRange(-3, 1000).Draw(t, "v"))
 					sec := metric.UnixSec(0)
-					if rapid.IntRange(0, 3).Draw(t, "stamped") == 0 {
+					if stamps > 0 && rapid.IntRange(1, stamps).Draw(t, "stamped") == 1 {
 						sec = now + metric.UnixSec(rapid.IntRange(-30, 10).Draw(t, "offset"))
 					}
 					var e Raw
@@ -133,6 +134,10 @@ func TestAgainstMap(t *testing.T) {
 				require.Equal(t, len(batch), stripe.Add(buf, batch, now.Milli()))
 				stripe.Unlock()
 				events += uint64(len(batch))
+			},
+			"pack": func(t *rapid.T) {
+				a.minPack = rapid.IntRange(1, 4).Draw(t, "least")
+				a.Pack(now - metric.UnixSec(rapid.IntRange(-2, 3).Draw(t, "back")))
 			},
 			"tick":  func(t *rapid.T) { now += metric.UnixSec(rapid.IntRange(1, 4).Draw(t, "d")) },
 			"spill": func(t *rapid.T) { a.Spill(now - 3) },
@@ -210,6 +215,7 @@ func TestReadersSeeEachSumOnce(t *testing.T) {
 	wg.Go(func() {
 		for i := range rounds {
 			a.Spill(metric.UnixSec(100 + i))
+			a.Pack(metric.UnixSec(100 + i))
 		}
 	})
 	before := 0.0

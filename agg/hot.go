@@ -18,6 +18,8 @@ type Hot struct {
 // price is a walk over the lists of those seconds (docs/decisions/0004). What
 // moves from a slot to a list during the walk may be missed.
 func (a *Aggregator) Hot(n int, from, to metric.UnixSec) (top []Hot, all uint64) {
+	a.shape.RLock()
+	defer a.shape.RUnlock()
 	var events []uint64 // by handle
 	for _, s := range a.stripes {
 		events = s.countOpen(events, from, to)
@@ -51,42 +53,40 @@ func (a *Aggregator) Hot(n int, from, to metric.UnixSec) (top []Hot, all uint64)
 // countOpen adds the events of each series in [from, to) to those in events.
 func (s *Stripe) countOpen(events []uint64, from, to metric.UnixSec) []uint64 {
 	s.mu.Lock()
-	handles := s.handles[:len(s.handles):len(s.handles)]
-	var lists []extent
-	for sec, b := range s.seconds {
-		if sec >= from && sec < to {
-			lists = append(lists, extent{sec, b, b.n, b.buckets})
-		}
-	}
+	lists := s.extents(from, to)
+	series := len(s.slots)
 	s.mu.Unlock()
-	for _, h := range handles {
-		if int(h) >= len(events) {
-			events = append(events, make([]uint64, int(h)+1-len(events))...)
-		}
+	if n := series - len(events); n > 0 {
+		events = append(events, make([]uint64, n)...)
 	}
 	for _, l := range lists {
 		for at := 0; at < l.n; at += holdSlots {
 			s.mu.Lock() // entries of stamped events change in place
 			for i := at; i < min(at+holdSlots, l.n); i++ {
 				e := l.b.at(i)
-				events[handles[e.slot]] += uint64(e.n)
+				events[e.slot] += uint64(e.n)
 			}
 			s.mu.Unlock()
+		}
+		for i := range l.packed {
+			for b := range len(l.packed[i].blocks) - 1 {
+				walkBlock(l.packed[i].block(b), b, func(p partial) { events[p.slot] += uint64(p.n) })
+			}
 		}
 		for part := range slices.Chunk(l.buckets, holdSlots) {
 			s.mu.Lock()
 			for i := range part {
-				events[handles[part[i].slot]] += uint64(part[i].n)
+				events[part[i].slot] += uint64(part[i].n)
 			}
 			s.mu.Unlock()
 		}
 	}
 	// Slots that still hold such a second: a series that fell silent since.
-	for at := 0; at < len(handles); at += holdSlots {
+	for at := 0; at < series; at += holdSlots {
 		s.mu.Lock()
-		for i := at; i < min(at+holdSlots, len(handles)); i++ {
+		for i := at; i < min(at+holdSlots, series); i++ {
 			if sl := &s.slots[i]; metric.UnixSec(sl.sec) >= from && metric.UnixSec(sl.sec) < to {
-				events[handles[i]] += uint64(sl.n)
+				events[i] += uint64(sl.n)
 			}
 		}
 		s.mu.Unlock()

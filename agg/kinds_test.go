@@ -40,7 +40,7 @@ func buckets(a *Aggregator, detached ...*Sealed) map[place]bucket.Bucket {
 	}}
 	a.Open(want, all, 0, metric.MaxSec, v)
 	for _, d := range detached {
-		d.Read(want, 0, metric.MaxSec, v)
+		d.Read(want, all, 0, metric.MaxSec, v)
 	}
 	return out
 }

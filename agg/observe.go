@@ -46,7 +46,7 @@ func (s *Stripe) addGauge(i uint32, v float64, op Op, sec metric.UnixSec, at met
 		return reason
 	}
 	if op != Reading {
-		v = s.registry.level(s.handles[i], v, op)
+		v = s.registry.level(Handle(i), v, op)
 	}
 	b.Observe(v, sec, at)
 	return metric.OK

@@ -20,11 +20,13 @@ const holdBuckets = 128
 
 // Open reads the buckets of the wanted series that are still in the stripes.
 // want[h] is 1 + the number under which v is to get the series with handle h, or
-// 0; handles beyond its end are not wanted. Only seconds in [from, to) are given.
+// 0; handles beyond its end are not wanted. wanted is ascending. Only seconds in [from, to) are given.
 //
 // Each event is seen exactly once if no Detach runs meanwhile; a stripe's lock is
 // held for a moment at a time only.
 func (a *Aggregator) Open(want []uint32, wanted []Handle, from, to metric.UnixSec, v Visitor) {
+	a.shape.RLock()
+	defer a.shape.RUnlock()
 	for _, s := range a.stripes {
 		s.readOpen(want, wanted, from, to, v)
 	}
@@ -35,33 +37,37 @@ type extent struct {
 	sec     metric.UnixSec
 	b       *second
 	n       int
+	packed  []packed
 	buckets []bucketPartial
+}
+
+// extents returns those of the seconds in [from, to). The caller holds the lock.
+func (s *Stripe) extents(from, to metric.UnixSec) (out []extent) {
+	for sec, b := range s.seconds {
+		if sec >= from && sec < to {
+			out = append(out, extent{sec, b, b.n, b.packed, b.buckets})
+		}
+	}
+	return out
 }
 
 func (s *Stripe) readOpen(want []uint32, wanted []Handle, from, to metric.UnixSec, v Visitor) {
 	// Slots and the lengths of the lists are taken at one instant: what spills
 	// later is behind its list's length and was seen in its slot.
 	s.mu.Lock()
-	handles := s.handles[:len(s.handles):len(s.handles)]
-	var lists []extent
-	for sec, b := range s.seconds {
-		if sec >= from && sec < to {
-			lists = append(lists, extent{sec, b, b.n, b.buckets})
-		}
-	}
+	lists := s.extents(from, to)
 	for _, h := range wanted {
-		if int(h) >= len(s.slotOf) || s.slotOf[h] == 0 {
+		if int(h) >= len(s.slots) {
 			continue
 		}
-		i := s.slotOf[h] - 1
-		sl := &s.slots[i]
+		sl := &s.slots[h]
 		sec := metric.UnixSec(sl.sec)
 		switch {
 		case sl.n == 0 || sec < from || sec >= to:
-		case s.bucketOf[i] == 0:
+		case s.bucketOf[h] == 0:
 			v.Sum(want[h]-1, sec, sl.sum)
 		default:
-			v.Bucket(want[h]-1, sec, s.buckets[s.bucketOf[i]-1])
+			v.Bucket(want[h]-1, sec, s.buckets[s.bucketOf[h]-1])
 		}
 	}
 	s.mu.Unlock()
@@ -71,30 +77,50 @@ func (s *Stripe) readOpen(want []uint32, wanted []Handle, from, to metric.UnixSe
 			s.mu.Lock() // entries of stamped events change in place
 			for i := at; i < min(at+holdSlots, l.n); i++ {
 				e := l.b.at(i)
-				if h := handles[e.slot]; int(h) < len(want) && want[h] != 0 {
-					v.Sum(want[h]-1, l.sec, e.sum)
+				if int(e.slot) < len(want) && want[e.slot] != 0 {
+					v.Sum(want[e.slot]-1, l.sec, e.sum)
 				}
 			}
 			s.mu.Unlock()
 		}
+		visitPacked(l.packed, want, wanted, l.sec, v)
 		for part := range slices.Chunk(l.buckets, holdBuckets) {
 			s.mu.Lock()
-			visitBuckets(part, handles, want, l.sec, v)
+			visitBuckets(part, want, l.sec, v)
 			s.mu.Unlock()
 		}
 	}
 }
 
-func visitBuckets(list []bucketPartial, handles []Handle, want []uint32, sec metric.UnixSec, v Visitor) {
+// visitPacked reads the blocks that hold wanted series. wanted is ascending.
+func visitPacked(list []packed, want []uint32, wanted []Handle, sec metric.UnixSec, v Visitor) {
 	for i := range list {
-		if h := handles[list[i].slot]; int(h) < len(want) && want[h] != 0 {
+		done := -1
+		for _, h := range wanted {
+			b := int(h / blockSlots)
+			if b == done {
+				continue
+			}
+			done = b
+			walkBlock(list[i].block(b), b, func(p partial) {
+				if int(p.slot) < len(want) && want[p.slot] != 0 {
+					v.Sum(want[p.slot]-1, sec, p.sum)
+				}
+			})
+		}
+	}
+}
+
+func visitBuckets(list []bucketPartial, want []uint32, sec metric.UnixSec, v Visitor) {
+	for i := range list {
+		if h := list[i].slot; int(h) < len(want) && want[h] != 0 {
 			v.Bucket(want[h]-1, sec, list[i].b)
 		}
 	}
 }
 
 // Read is Open for what Detach took.
-func (d *Sealed) Read(want []uint32, from, to metric.UnixSec, v Visitor) {
+func (d *Sealed) Read(want []uint32, wanted []Handle, from, to metric.UnixSec, v Visitor) {
 	for _, p := range d.parts {
 		for sec, b := range p.seconds {
 			if sec < from || sec >= to {
@@ -102,11 +128,12 @@ func (d *Sealed) Read(want []uint32, from, to metric.UnixSec, v Visitor) {
 			}
 			for i := range b.n {
 				e := b.at(i)
-				if h := p.handles[e.slot]; int(h) < len(want) && want[h] != 0 {
-					v.Sum(want[h]-1, sec, e.sum)
+				if int(e.slot) < len(want) && want[e.slot] != 0 {
+					v.Sum(want[e.slot]-1, sec, e.sum)
 				}
 			}
-			visitBuckets(b.buckets, p.handles, want, sec, v)
+			visitPacked(b.packed, want, wanted, sec, v)
+			visitBuckets(b.buckets, want, sec, v)
 		}
 	}
 }

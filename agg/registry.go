@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"unsafe"
 
 	"cairn/internal/metric"
 )
@@ -25,11 +26,14 @@ type Limits struct {
 type Registry struct {
 	limits Limits
 
-	mu      sync.RWMutex // guards all below
-	byID    map[metric.ID]uint32
-	metrics []registered
-	series  []seriesEntry    // by handle
-	kinds   map[string]uint8 // by name: a bit a kind
+	mu       sync.RWMutex // guards all below
+	byID     map[metric.ID]uint32
+	metrics  []registered
+	index    *metric.TagIndex // of handles
+	text     []byte           // the chunk that tagsets are copied to
+	tags     []metric.Tagset  // by handle
+	metricOf []uint32         // by handle: place in metrics
+	kinds    map[string]uint8 // by name: a bit a kind
 
 	// full says that memory is short: no new series, whatever the limits allow.
 	full atomic.Bool
@@ -40,19 +44,13 @@ type Registry struct {
 
 type registered struct {
 	id       metric.ID
-	byTags   map[metric.Tagset]Handle
 	handles  []Handle
 	overflow bool // a tagset was folded
 }
 
-type seriesEntry struct {
-	metric uint32
-	tags   metric.Tagset
-}
-
 // NewRegistry returns an empty registry.
 func NewRegistry(l Limits) *Registry {
-	return &Registry{limits: l, byID: make(map[metric.ID]uint32), kinds: make(map[string]uint8), levels: make(map[Handle]float64)}
+	return &Registry{limits: l, byID: make(map[metric.ID]uint32), index: metric.NewTagIndex(), kinds: make(map[string]uint8), levels: make(map[Handle]float64)}
 }
 
 // Intern returns the handle of s, which it makes up on first sight. Beyond the
@@ -62,12 +60,12 @@ func (r *Registry) Intern(s metric.Series) (h Handle, ok bool) {
 	r.mu.RLock()
 	m, known := r.byID[s.ID]
 	if known {
-		if h, ok = r.metrics[m].byTags[s.Tags]; ok {
-			r.mu.RUnlock()
-			return h, true
-		}
+		h, ok = r.find(m, s.Tags)
 	}
 	r.mu.RUnlock()
+	if ok {
+		return h, true
+	}
 
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -77,40 +75,64 @@ func (r *Registry) Intern(s metric.Series) (h Handle, ok bool) {
 		}
 		m = uint32(len(r.metrics))
 		r.byID[s.ID] = m
-		r.metrics = append(r.metrics, registered{id: s.ID, byTags: make(map[metric.Tagset]Handle)})
+		r.metrics = append(r.metrics, registered{id: s.ID})
 		r.kinds[s.Name] |= 1 << s.Kind
 	}
 	e := &r.metrics[m]
-	if h, ok = e.byTags[s.Tags]; ok {
+	if h, ok = r.find(m, s.Tags); ok {
 		return h, true
 	}
-	if len(r.series) >= r.limits.Series || len(e.handles) >= r.limits.SeriesPerMetric || r.full.Load() {
+	if len(r.tags) >= r.limits.Series || len(e.handles) >= r.limits.SeriesPerMetric || r.full.Load() {
 		e.overflow = true
-		if h, ok = e.byTags[metric.OverflowTags]; ok {
+		if h, ok = r.find(m, metric.OverflowTags); ok {
 			return h, true
 		}
 		s.Tags = metric.OverflowTags
 	}
-	h = Handle(len(r.series))
-	r.series = append(r.series, seriesEntry{metric: m, tags: s.Tags})
-	e.byTags[s.Tags] = h
+	h = Handle(len(r.tags))
+	r.tags = append(r.tags, r.keep(s.Tags))
+	r.metricOf = append(r.metricOf, m)
+	r.index.Put(uint32(h), r.keys)
 	e.handles = append(e.handles, h)
 	return h, true
+}
+
+func (r *Registry) find(m uint32, tags metric.Tagset) (Handle, bool) {
+	h, ok := r.index.Find(m, tags, r.keys)
+	return Handle(h), ok
+}
+
+func (r *Registry) keys(h uint32) (uint32, metric.Tagset) { return r.metricOf[h], r.tags[h] }
+
+// textChunk is how much room for tagsets is made at a time.
+const textChunk = 256 << 10
+
+// keep copies a tagset to where they lie one behind the other: as strings of
+// their own they would take a tenth more, and the collector would visit each.
+func (r *Registry) keep(ts metric.Tagset) metric.Tagset {
+	if ts == "" {
+		return ""
+	}
+	if cap(r.text)-len(r.text) < len(ts) {
+		r.text = make([]byte, 0, max(textChunk, len(ts)))
+	}
+	at := len(r.text)
+	r.text = append(r.text, ts...)
+	return metric.Tagset(unsafe.String(&r.text[at], len(ts))) // nothing is written there again
 }
 
 // Len returns how many handles there are; all below it are in use.
 func (r *Registry) Len() int {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return len(r.series)
+	return len(r.tags)
 }
 
 // Series returns the series behind a handle.
 func (r *Registry) Series(h Handle) metric.Series {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	e := r.series[h]
-	return metric.Series{ID: r.metrics[e.metric].id, Tags: e.tags}
+	return metric.Series{ID: r.metrics[r.metricOf[h]].id, Tags: r.tags[h]}
 }
 
 // Handles returns the handles of a metric, in the order of first sight. The
@@ -132,7 +154,7 @@ func (r *Registry) Tags(handles []Handle) []metric.Tagset {
 	defer r.mu.RUnlock()
 	out := make([]metric.Tagset, len(handles))
 	for i, h := range handles {
-		out[i] = r.series[h].tags
+		out[i] = r.tags[h]
 	}
 	return out
 }
@@ -212,8 +234,10 @@ func (r *Registry) level(h Handle, v float64, op Op) float64 {
 	return v
 }
 
-func (r *Registry) metricOf(h Handle) uint32 {
+// metricNumbers returns the number of each series' metric, by handle. What is
+// added later is not in it.
+func (r *Registry) metricNumbers() []uint32 {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return r.series[h].metric
+	return r.metricOf[:len(r.metricOf):len(r.metricOf)]
 }

@@ -7,7 +7,7 @@ import (
 
 // partial is what one slot contributes to one second.
 type partial struct {
-	slot uint32
+	slot uint32  // the series' handle
 	n    uint32  // events
 	sum  float64 // their weighted values
 }
@@ -79,6 +79,7 @@ type second struct {
 	// stamped finds the entry of a slot among those that came with a timestamp,
 	// so that many events with one timestamp take one entry.
 	stamped map[uint32]uint32
+	packed  []packed        // what was in the list when it was packed
 	buckets []bucketPartial // of series that are no counters
 	events  uint64
 	cost    int // of all its entries, and its own, in units of 16 bytes

@@ -99,11 +99,9 @@ type Stripe struct {
 	table      table
 	weights    []Weight
 	weightOf   map[Weight]uint32
-	slots      []slot
-	handles    []Handle        // of slots
-	metricOf   []uint32        // of slots: number of the metric in the registry
-	slotOf     []uint32        // slot + 1 by handle; 0: none
-	bucketOf   []uint32        // of slots: place in buckets + 1; 0: a counter
+	slots      []slot          // by handle, of series of other stripes too
+	metricOf   []uint32        // by handle: the number of the metric; the registry's
+	bucketOf   []uint32        // by handle: place in buckets + 1; 0: a counter, or none of this stripe
 	buckets    []bucket.Bucket // the current second's, of slots that are no counters; nil: empty
 	seconds    map[metric.UnixSec]*second
 	entries    int     // in seconds, all told, and secondCost for each of them
@@ -316,27 +314,20 @@ func (s *Stripe) weight(w Weight) (uint32, bool) {
 	return n, ok
 }
 
+// slotFor makes room for a series of this stripe and returns its slot's number,
+// which is the handle: so that what two stripes hold is in one order.
 func (s *Stripe) slotFor(h Handle, k metric.Kind) uint32 {
-	for int(h) >= len(s.slotOf) {
-		s.slotOf = append(s.slotOf, 0)
+	if n := int(h) + 1 - len(s.slots); n > 0 {
+		s.slots = append(s.slots, make([]slot, n)...)
+		s.bucketOf = append(s.bucketOf, make([]uint32, n)...)
+		s.metricOf = s.registry.metricNumbers()
 	}
-	if n := s.slotOf[h]; n != 0 {
-		return n - 1
+	if m := int(s.metricOf[h]); m >= len(s.lastSeen) {
+		s.lastSeen = append(s.lastSeen, make([]metric.UnixSec, m+1-len(s.lastSeen))...)
 	}
-	i := uint32(len(s.slots))
-	m := s.registry.metricOf(h)
-	for int(m) >= len(s.lastSeen) {
-		s.lastSeen = append(s.lastSeen, 0)
-	}
-	s.slots = append(s.slots, slot{})
-	s.handles = append(s.handles, h)
-	s.metricOf = append(s.metricOf, m)
-	if k == metric.Counter {
-		s.bucketOf = append(s.bucketOf, 0)
-	} else {
+	if k != metric.Counter && s.bucketOf[h] == 0 {
 		s.buckets = append(s.buckets, nil)
-		s.bucketOf = append(s.bucketOf, uint32(len(s.buckets)))
+		s.bucketOf[h] = uint32(len(s.buckets))
 	}
-	s.slotOf[h] = i + 1
-	return i
+	return uint32(h)
 }

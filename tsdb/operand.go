@@ -172,20 +172,24 @@ func (f *bucketFolder) whole(dated []bucket.Dated) bucket.Bucket {
 // foldRuns turns sums, ascending in time, into one run for each partition of a
 // tier that they touch. The run is only valid during the call of emit.
 func foldRuns(t metric.Tier, sums []metric.Sum, scratch []byte, emit func(partition uint32, run []byte) error) ([]byte, error) {
+	width := metric.UnixSec(t.Width())
 	for i := 0; i < len(sums); {
 		partition, slot := t.Place(sums[i].Sec)
+		start := t.Start(partition)
+		end := start + metric.UnixSec(t.Span())
 		run, prev := append(scratch[:0], formatRun), uint32(0)
-		for at := partition; i < len(sums) && at == partition; {
-			v, begin := 0.0, slot
-			for at == partition && slot == begin {
+		for {
+			slotEnd := start + metric.UnixSec(slot+1)*width
+			v := sums[i].Value
+			for i++; i < len(sums) && sums[i].Sec < slotEnd; i++ {
 				v += sums[i].Value
-				if i++; i == len(sums) {
-					break
-				}
-				at, slot = t.Place(sums[i].Sec)
 			}
-			run = appendRunSlot(run, prev, begin, v)
-			prev = begin + 1
+			run = appendRunSlot(run, prev, slot, v)
+			prev = slot + 1
+			if i == len(sums) || sums[i].Sec >= end {
+				break
+			}
+			slot = uint32(sums[i].Sec-start) / uint32(width)
 		}
 		scratch = run
 		if err := emit(partition, run); err != nil {

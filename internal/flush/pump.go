@@ -2,7 +2,6 @@ package flush
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -27,10 +26,13 @@ type Options struct {
 	Annotations func(since uint64) (list []metric.Annotation, last uint64)
 }
 
-// maxEntries of list entries in the stripes bring the next flush forward: 64 MiB.
-// A sender that replays an hour of timestamped events fills memory faster than
-// the clock seals it.
-const maxEntries = 4 << 20
+// maxEntries of list entries in the stripes bring the next flush forward: 64 MiB,
+// and what the series that there are put into the open seconds. A sender that
+// replays an hour of timestamped events fills memory faster than the clock seals it.
+const (
+	maxEntries          = 4 << 20
+	maxEntriesPerSeries = 8
+)
 
 // Pump moves sealed buckets from the stripes to the store. Make it with New.
 type Pump struct {
@@ -94,7 +96,8 @@ func (p *Pump) loop(ctx context.Context) {
 		case <-timer.C:
 		}
 		sec := metric.SecOf(p.o.Clock.Now())
-		if sec < due && p.agg.Entries() < maxEntries {
+		if sec < due && p.agg.Entries() < maxEntries+maxEntriesPerSeries*p.agg.Registry.Len() {
+			p.pack(sec)
 			continue
 		}
 		if sec >= due {
@@ -104,6 +107,14 @@ func (p *Pump) loop(ctx context.Context) {
 			p.o.Log.Error("flush failed; its buckets stay in memory and are tried again", "error", err)
 		}
 	}
+}
+
+// pack packs the seconds that have just ended: the one before now may still get
+// sums from slots whose series have not counted again.
+func (p *Pump) pack(now metric.UnixSec) {
+	p.flushing.Lock()
+	defer p.flushing.Unlock()
+	p.agg.Pack(now - 1)
 }
 
 // watermark is the second before which buckets are sealed now.
@@ -185,19 +196,19 @@ func (p *Pump) commit(frozen *agg.Sealed, notes []metric.Annotation, last uint64
 			return b.AddBuckets(r, dated)
 		})
 	}
-	if err == nil {
-		err = b.AddAnnotations(notes)
-	}
+	b.AddAnnotations(notes)
 	if err == nil && p.commitHook != nil {
 		err = p.commitHook()
 	}
 	if err != nil {
 		forget()
-		return errors.Join(fmt.Errorf("flush: %w", err), b.Discard())
+		b.Discard()
+		return fmt.Errorf("flush: %w", err)
 	}
 	b.SetCursor(max(w, p.store.Cursor()))
 	if err := b.Commit(); err != nil {
 		forget()
+		b.Discard()
 		return fmt.Errorf("flush: %w", err)
 	}
 	p.noted = max(p.noted, last)

@@ -1,6 +1,7 @@
 package flush
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,6 +38,8 @@ type rig struct {
 	store *tsdb.Store
 	pump  *Pump
 	clock *clock.Manual
+	dir   string // "": data
+	limit int    // of series; 0: 65,536
 }
 
 func resolve(name, rest []byte, _ metric.UnixSec) (agg.Resolution, metric.Reason) {
@@ -55,9 +58,9 @@ func newRig(t testing.TB, fs vfs.FS, stripes int) *rig {
 // open starts anew on what fs holds, as a process does.
 func (r *rig) open(fs vfs.FS, stripes int) {
 	r.t.Helper()
-	r.agg = agg.New(agg.Limits{Series: 1 << 16, SeriesPerMetric: 1 << 16, Metrics: 1 << 10}, slices.Repeat([]agg.Resolver{resolve}, stripes), rand.New(rand.NewPCG(1, 1)))
+	r.agg = agg.New(agg.Limits{Series: cmp.Or(r.limit, 1<<16), SeriesPerMetric: 1 << 16, Metrics: 1 << 10}, slices.Repeat([]agg.Resolver{resolve}, stripes), rand.New(rand.NewPCG(1, 1)))
 	var err error
-	r.store, err = tsdb.Open("data", tsdb.Options{FS: fs, Cache: 1 << 20, Fatal: func(s string) { panic(s) }})
+	r.store, err = tsdb.Open(cmp.Or(r.dir, "data"), tsdb.Options{FS: fs, Cache: 1 << 20, Fatal: func(s string) { panic(s) }})
 	require.NoError(r.t, err)
 	r.pump = New(r.agg, r.store, Options{Clock: r.clock, Grace: 10 * time.Second, Interval: 10 * time.Second, Log: slog.New(slog.DiscardHandler)})
 }

@@ -48,8 +48,8 @@ func (p *Pump) View() (*query.View, error) {
 	snap := p.snapshot
 	snap.users.Add(1)
 	live := &openSource{p: p, read: p.agg.Open, live: true}
-	frozen := &openSource{p: p, read: func(want []uint32, _ []agg.Handle, from, to metric.UnixSec, v agg.Visitor) {
-		p.frozen.Read(want, from, to, v)
+	frozen := &openSource{p: p, read: func(want []uint32, wanted []agg.Handle, from, to metric.UnixSec, v agg.Visitor) {
+		p.frozen.Read(want, wanted, from, to, v)
 	}}
 	open := true
 	done := func() {

@@ -58,14 +58,14 @@ var reasonSentences = [NumReasons]string{
 	BadTimestamp:   "the timestamp is not a positive whole number of seconds, or is given twice",
 	Future:         "the timestamp is more than 10 s ahead of the clock",
 	TooOld:         "the timestamp is more than 400 days ago",
-	TooManyMetrics: "one metric more than 100,000",
+	TooManyMetrics: "one metric more than the limit, which is 100,000 by default",
 	Overload:       "memory for open buckets is full",
 	BadTag:         "a tag with an empty key or a control character; in a name: one that is not `key=value`, or a `[` without its `]`",
 	TooManyTags:    "more tags than the limit, which is 64 by default",
 	TagTooLong:     "a tag longer than the limit, which is 255 bytes by default",
 	NameTooLong:    "a name, without its tags, longer than the limit, which is 255 bytes by default",
-	LineTooLong:    "a line longer than the limit, which is 4,096 bytes by default",
-	Truncated:      "the last line of a datagram that did not fit",
+	LineTooLong:    "a line longer than the limit, which is 4,096 bytes by default; over TCP it ends the connection",
+	Truncated:      "the last line of a datagram that did not fit, or of a TCP connection that broke off",
 	BadAnnotation:  "an event `_e{…}` or a service check `_sc|…` with a wrong length, an empty title or name, an unknown status, type or priority, or a control character",
 }
 

@@ -1,0 +1,158 @@
+package tsdb
+
+import (
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"runtime"
+	"slices"
+)
+
+// restEvery is how many chunks are written before other goroutines get their turn:
+// on one processor a reader of a busy socket must not wait for a whole flush.
+const restEvery = 256
+
+// writeChunks writes the operands of all rows, each key once: where a series has
+// several rows, their operands are merged. Keys of one place come in ascending
+// order.
+func (b *Batch) writeChunks(w writer) error {
+	c := chunkWriter{b: b, w: w}
+	if len(b.places) > narrow {
+		return c.wide()
+	}
+	for i := 0; i < len(b.rows); {
+		n := 1
+		for i+n < len(b.rows) && b.rows[i+n].ref == b.rows[i].ref {
+			n++
+		}
+		if err := c.series(b.rows[i : i+n]); err != nil {
+			return err
+		}
+		i += n
+	}
+	return nil
+}
+
+// operand is one operand of a row.
+type operand struct {
+	place int
+	bytes []byte // nil: there is none
+}
+
+// next returns the operand that begins at *at and moves *at behind it.
+func (b *Batch) next(at *uint32) operand {
+	rest := b.operands[*at:]
+	no, n := binary.Uvarint(rest)
+	if no == 0 {
+		return operand{}
+	}
+	size, m := binary.Uvarint(rest[n:])
+	end := n + m + int(size)
+	*at += uint32(end)
+	return operand{int(no - 1), rest[n+m : end]}
+}
+
+// chunkWriter writes one operand a key.
+type chunkWriter struct {
+	b       *Batch
+	w       writer
+	key     []byte
+	several []placed
+	written int
+}
+
+type placed struct {
+	ref Ref
+	operand
+}
+
+// series writes the rows of one series.
+func (c *chunkWriter) series(rows []row) error {
+	at := rows[0].at
+	if len(rows) == 1 {
+		for v := c.b.next(&at); v.bytes != nil; v = c.b.next(&at) {
+			if err := c.put(placed{rows[0].ref, v}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	c.several = c.b.placed(c.several[:0], rows)
+	slices.SortStableFunc(c.several, func(x, y placed) int { return cmp.Compare(x.place, y.place) })
+	return c.merge(c.several)
+}
+
+// placed appends all operands of rows to dst.
+func (b *Batch) placed(dst []placed, rows []row) []placed {
+	for _, r := range rows {
+		for v := b.next(&r.at); v.bytes != nil; v = b.next(&r.at) {
+			dst = append(dst, placed{r.ref, v})
+		}
+	}
+	return dst
+}
+
+// merge writes a list in which operands of one key stand together.
+func (c *chunkWriter) merge(list []placed) (err error) {
+	for len(list) > 0 {
+		p := list[0]
+		for list = list[1:]; len(list) > 0 && list[0].place == p.place && list[0].ref == p.ref; list = list[1:] {
+			if p.bytes, err = mergeOperands(c.keyOf(p), p.bytes, list[0].bytes); err != nil {
+				return fmt.Errorf("merge two rows of a series: %w", err)
+			}
+		}
+		if err := c.put(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *chunkWriter) keyOf(p placed) []byte {
+	at := c.b.places[p.place]
+	c.key = appendChunkKey(c.key[:0], at.tier, at.partition, p.ref.metric, p.ref.series)
+	return c.key
+}
+
+func (c *chunkWriter) put(p placed) error {
+	if c.written++; c.written%restEvery == 0 {
+		runtime.Gosched()
+	}
+	return c.w.Merge(c.keyOf(p), p.bytes)
+}
+
+// wide is for many places, which would be as many tables at once: it sorts the
+// operands by place first.
+func (c *chunkWriter) wide() error {
+	order := make([]int, len(c.b.places))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(x, y int) int {
+		p, q := c.b.places[x], c.b.places[y]
+		return cmp.Or(cmp.Compare(p.tier, q.tier), cmp.Compare(p.partition, q.partition))
+	})
+	rank := make([]int, len(order))
+	for i, no := range order {
+		rank[no] = i
+	}
+	all := c.b.placed(nil, c.b.rows) // in the order of series
+	slices.SortStableFunc(all, func(x, y placed) int { return cmp.Compare(rank[x.place], rank[y.place]) })
+	return c.merge(all)
+}
+
+// mergeOperands merges two operands of one key.
+func mergeOperands(key, x, y []byte) ([]byte, error) {
+	m, err := merger.Merge(key, x)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.MergeNewer(y); err != nil {
+		return nil, err
+	}
+	out, closer, err := m.Finish(false)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Clone(out), closer.Close()
+}
