@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -96,7 +97,10 @@ func launch(t testing.TB, env []string, args ...string) *server {
 		t: t, stdout: new(transcript), stderr: new(transcript), exited: make(chan struct{}),
 		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}, Timeout: 15 * time.Second},
 	}
-	all := []string{"serve", "--udp", "127.0.0.1:0", "--http", "127.0.0.1:0"}
+	all := []string{"serve", "--http", "127.0.0.1:0"}
+	if !slices.Contains(args, "--udp") {
+		all = append(all, "--udp", "127.0.0.1:0") // a second one would be added to it
+	}
 	for i, a := range args {
 		if a == "--data-dir" {
 			s.Dir = args[i+1]
