@@ -15,8 +15,7 @@ import (
 func requireExplained(t testing.TB, line string, limits metric.LineLimits) {
 	t.Helper()
 	line, _, _ = strings.Cut(line, "\n")
-	line = strings.TrimSuffix(line, "\r")
-	all := Explain([]byte(line), limits, now)
+	all := Explain([]byte(line+"\r\n"), limits, now)
 	require.Len(t, all, int(numDialects))
 	for d, e := range all {
 		p := &Parser{Dialect: Dialect(d), Limits: limits}
