@@ -9,7 +9,9 @@
 //	                                     │
 //	                                     └ first sight of a key: resolve (tags, rate, type)
 //
-// One wire format lives in one file: statsd.go is DogStatsD's.
+// StatsD's lines are read by statsd.go (cut into events), statsd_key.go and
+// statsd_name.go (type, fields, name), DogStatsD's events and service checks by
+// annotation.go. Explain says how each dialect reads a line.
 //
 // Invariants:
 //   - every line that is not blank ends up accepted or under one reason: what a

@@ -368,14 +368,14 @@ func FuzzAgainstReference(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte, how byte) {
 		line, _, _ := strings.Cut(string(b), "\n")
-		if line == "" || isAnnotation([]byte(line)) {
-			return
-		}
 		p := *dialects[int(how/2)%int(numDialects)]
 		p.OriginTags = how%2 == 1
 		if how >= 128 {
 			p.Limits = metric.LineLimits{Line: 64, Name: 8, Tag: 8, Tags: 3} // so that they are met
 		}
-		requireAgreement(t, &p, line)
+		requireExplained(t, line, p.Limits)
+		if !isAnnotation([]byte(line)) {
+			requireAgreement(t, &p, line)
+		}
 	})
 }

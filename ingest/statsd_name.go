@@ -18,6 +18,9 @@ import (
 //
 // Facts: https://github.com/prometheus/statsd_exporter#tagging-extensions
 
+// nameMarks are the bytes of which the first begins the tags.
+const nameMarks = ",;#["
+
 // nameParts is a name as its line has it, cut at its tags.
 type nameParts struct {
 	pre, list, post []byte
@@ -26,7 +29,7 @@ type nameParts struct {
 }
 
 func cutName(name []byte) nameParts {
-	i := bytes.IndexAny(name, ",;#[")
+	i := bytes.IndexAny(name, nameMarks)
 	if i < 0 {
 		return nameParts{pre: name}
 	}
@@ -71,7 +74,7 @@ func (p *Parser) checkName(name []byte) metric.Reason {
 		return metric.BadUTF8
 	case len(parts.pre)+len(parts.post) == 0:
 		return metric.EmptyName
-	case parts.open || bytes.ContainsAny(parts.post, ",;#["):
+	case parts.open || bytes.ContainsAny(parts.post, nameMarks):
 		return metric.BadTag
 	case parts.count() > p.Limits.Tags:
 		return metric.TooManyTags
