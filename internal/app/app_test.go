@@ -86,7 +86,7 @@ func TestEverythingIsAccountedFor(t *testing.T) {
 	conn, err := net.Dial("udp", a.UDPAddr())
 	require.NoError(t, err)
 	for i := range 500 {
-		_, err := fmt.Fprintf(conn, "good:1|c|#i:%d\nbad:x|c\nodd:1|g", i%10)
+		_, err := fmt.Fprintf(conn, "good:1|c|#i:%d\nbad:x|c\nodd:1|q", i%10)
 		require.NoError(t, err)
 	}
 	require.NoError(t, conn.Close())
@@ -106,7 +106,7 @@ func TestEverythingIsAccountedFor(t *testing.T) {
 	require.EqualValues(t, 501, l.Stored)
 	require.Zero(t, l.Open)
 	require.Contains(t, log.String(), "reason=bad_value")
-	require.Contains(t, log.String(), `last=odd:1|g`)
+	require.Contains(t, log.String(), `last=odd:1|q`)
 	require.Less(t, strings.Count(log.String(), "\n"), 10, "one line a reason, not one a line")
 
 	s, err := tsdb.Open("data", tsdb.Options{FS: fs})

@@ -28,8 +28,8 @@ func browserHostileNames(t *testing.T, b *browser) {
 	names := map[string]string{} // by the text in the tags
 	for i, text := range hostile {
 		// A name ends at a colon, a tag's value may hold one; the server makes
-		// names tidy.
-		name := fmt.Sprintf("%d%s", i, strings.ReplaceAll(text, ":", ";"))
+		// names tidy. A ';' would begin tags.
+		name := fmt.Sprintf("%d%s", i, strings.ReplaceAll(text, ":", "."))
 		names[text] = strings.NewReplacer("/", "-", " ", "_").Replace(name)
 		s.Send(fmt.Sprintf("%s:%d|c|#k:%s", name, i+2, text), fmt.Sprintf("all:%d|c|#k:%s,%s", i+2, text, text))
 	}
