@@ -54,9 +54,6 @@ bench: ## benchmarks of the hot path and of the store
 bench-ingest: ## CPU time and memory beside a null sink (Linux, two cores, gcc); see docs/performance.md
 	@go run ./internal/bench/ingest -tools $(BENCH) $(BENCH_ARGS)
 
-bench-ingest: ## CPU time and memory beside a null sink (Linux, two cores, gcc); see docs/performance.md
-	@go run ./internal/bench/ingest -tools $(BENCH) $(BENCH_ARGS)
-
 screenshots: build ## take docs/screenshots anew from the demo
 	CAIRN_CHROME="$$(internal/e2e/chromium.sh)" CAIRN_SCREENSHOTS=$(CURDIR)/docs/screenshots go test -count=1 -run '^TestBrowserScreenshots$$' ./internal/e2e
 

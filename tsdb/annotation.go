@@ -24,20 +24,25 @@ const keepAnnotations = 10_000
 //	  bytes
 const formatAnnotation = 0x01
 
-// AddAnnotations keeps annotations, the oldest first, and lets go of those that
-// are too many.
-func (b *Batch) AddAnnotations(list []metric.Annotation) error {
-	for i := range list {
-		if err := b.b.Set(annotationKey(b.annotations), appendAnnotation(nil, &list[i]), nil); err != nil {
-			return fmt.Errorf("add an annotation to the batch: %w", err)
-		}
-		b.annotations++
-	}
-	if b.annotations <= keepAnnotations || len(list) == 0 {
+func (b *Batch) writeAnnotations(w writer) error {
+	if len(b.annotations) == 0 {
 		return nil
 	}
-	if err := b.b.DeleteRange(annotationKey(0), annotationKey(b.annotations-keepAnnotations), nil); err != nil {
-		return fmt.Errorf("let go of old annotations: %w", err)
+	next := b.s.annotations + uint64(len(b.annotations))
+	kept := max(next, keepAnnotations) - keepAnnotations // the first one
+	if kept > 0 {
+		if err := w.DeleteRange(annotationKey(0), annotationKey(kept)); err != nil {
+			return fmt.Errorf("let go of old annotations: %w", err)
+		}
+	}
+	for i := range b.annotations {
+		n := b.s.annotations + uint64(i)
+		if n < kept {
+			continue
+		}
+		if err := w.Set(annotationKey(n), appendAnnotation(nil, &b.annotations[i])); err != nil {
+			return fmt.Errorf("add an annotation: %w", err)
+		}
 	}
 	return nil
 }

@@ -1,11 +1,12 @@
 package tsdb
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
-
-	"github.com/cockroachdb/pebble/v2"
+	"math"
+	"slices"
 
 	"cairn/internal/bucket"
 	"cairn/internal/metric"
@@ -13,20 +14,45 @@ import (
 
 // Batch collects what one flush commits. It is not safe for concurrent use.
 type Batch struct {
-	s       *Store
-	b       *pebble.Batch
-	key     []byte
-	run     []byte
-	folder  bucketFolder
-	newIDs  map[metric.ID]uint32
-	added   []newSeries
-	addedBy map[metric.Series]Ref
-	seen    map[uint32]metric.UnixSec
-	cursor  metric.UnixSec
-	events  uint64
-
-	annotations uint64 // number of the next one
+	s           *Store
+	rows        []row
+	operands    []byte
+	places      []place // that operands are for, in the order in which they came up
+	placeOf     map[place]int
+	run         []byte
+	tier        metric.Tier                              // that is being folded
+	emit        func(partition uint32, run []byte) error // appendOperand; a closure a row would be garbage
+	lastMetric  uint32                                   // of the last row
+	lastSeen    metric.UnixSec                           // of lastMetric's rows that came together
+	folder      bucketFolder
+	newIDs      map[metric.ID]uint32
+	added       []newSeries
+	seen        map[uint32]metric.UnixSec
+	annotations []metric.Annotation
+	cursor      metric.UnixSec
+	events      uint64
 }
+
+// row is what the batch adds to one series. Its operands lie in Batch.operands
+// from at on:
+//
+//	uvarint  place + 1; 0 behind the last one
+//	uvarint  length of the operand
+//	bytes    the operand
+type row struct {
+	ref Ref
+	at  uint32
+}
+
+// place is where a chunk's key begins.
+type place struct {
+	tier      metric.Tier
+	partition uint32
+}
+
+// narrow is how many places make a batch a common one: sums of the last minute are
+// for four to eight. A batch of old timestamps may have thousands.
+const narrow = 16
 
 type newSeries struct {
 	ref  Ref
@@ -36,73 +62,65 @@ type newSeries struct {
 // NewBatch returns an empty batch. It must end with Commit and Publish, or with
 // Discard, before the next one begins.
 func (s *Store) NewBatch() *Batch {
-	return &Batch{
-		s: s, b: s.db.NewBatch(), newIDs: make(map[metric.ID]uint32),
-		addedBy: make(map[metric.Series]Ref), seen: make(map[uint32]metric.UnixSec), cursor: s.cursor,
-		annotations: s.annotations,
-	}
+	b := &Batch{s: s, newIDs: make(map[metric.ID]uint32), placeOf: make(map[place]int), seen: make(map[uint32]metric.UnixSec), cursor: s.cursor}
+	b.rows, b.operands = s.scratch.rows[:0], s.scratch.operands[:0]
+	s.scratch = scratch{}
+	b.emit = b.appendOperand
+	return b
 }
 
-// Ref returns the Ref of a series, and makes one for it if it is new. A new Ref
-// is good for this batch, and for good once the batch is committed.
+// scratch is what a batch leaves to the next one, so that a flush of many series
+// does not leave its weight in garbage.
+type scratch struct {
+	rows     []row
+	operands []byte
+}
+
+// Ref returns the Ref of a series, and makes one for it if it is new: ask once a
+// batch. A new Ref is good for this batch, and for good once the batch is
+// committed.
 func (b *Batch) Ref(series metric.Series) (Ref, error) {
 	if r, ok := b.s.Lookup(series); ok {
 		return r, nil
 	}
-	if r, ok := b.addedBy[series]; ok {
-		return r, nil
-	}
-	no, err := b.metricNo(series.ID)
-	if err != nil {
-		return Ref{}, err
-	}
-	r := Ref{no, b.s.index.lastSeries + uint32(len(b.added)) + 1}
+	r := Ref{b.metricNo(series.ID), uint32(len(b.s.index.tags)+len(b.added)) + 1}
 	if r.series == 0 {
 		return Ref{}, errors.New("all 2^32 series numbers are used up")
 	}
-	if err := b.b.Set(seriesKey(r.metric, r.series), []byte(series.Tags), nil); err != nil {
-		return Ref{}, fmt.Errorf("add a series to the batch: %w", err)
-	}
-	b.addedBy[series] = r
 	b.added = append(b.added, newSeries{r, series.Tags})
 	return r, nil
 }
 
-func (b *Batch) metricNo(id metric.ID) (uint32, error) {
-	if m := b.s.index.byID[id]; m != nil { // only Commit writes to it, and batches do not overlap
-		return m.no, nil
+func (b *Batch) metricNo(id metric.ID) uint32 {
+	if m := b.s.index.byID[id]; m != nil { // only Publish writes to it, and batches do not overlap
+		return m.no
 	}
 	if no, ok := b.newIDs[id]; ok {
-		return no, nil
+		return no
 	}
 	no := uint32(len(b.s.index.order) + len(b.newIDs) + 1)
-	if err := b.b.Set(metricKey(prefixMetric, no), append([]byte{byte(id.Kind)}, id.Name...), nil); err != nil {
-		return 0, fmt.Errorf("add a metric to the batch: %w", err)
-	}
 	b.newIDs[id] = no
-	return no, nil
+	return no
 }
 
 // Add adds sums to a counter, in every tier. They are in order of time, one a
 // second, in [0, metric.MaxSec].
-func (b *Batch) Add(r Ref, sums []metric.Sum) error {
+func (b *Batch) Add(r Ref, sums []metric.Sum) (err error) {
 	if len(sums) == 0 {
 		return nil
 	}
-	for _, t := range metric.Tiers {
-		var err error
-		b.run, err = foldRuns(t, sums, b.run, func(partition uint32, run []byte) error {
-			b.key = appendChunkKey(b.key[:0], t, partition, r.metric, r.series)
-			return b.b.Merge(b.key, run, nil)
-		})
-		if err != nil {
+	if err := b.begin(r, sums[len(sums)-1].Sec); err != nil {
+		return err
+	}
+	for _, b.tier = range metric.Tiers {
+		if b.run, err = foldRuns(b.tier, sums, b.run, b.emit); err != nil {
 			return fmt.Errorf("add a chunk to the batch: %w", err)
 		}
 	}
+	b.operands = append(b.operands, 0)
 	for i := range sums {
 		b.events += uint64(sums[i].Events)
 	}
-	b.seen[r.metric] = max(b.seen[r.metric], sums[len(sums)-1].Sec)
 	return nil
 }
 
@@ -111,20 +129,64 @@ func (b *Batch) AddBuckets(r Ref, dated []bucket.Dated) error {
 	if len(dated) == 0 {
 		return nil
 	}
-	for _, t := range metric.Tiers {
-		err := b.folder.fold(t, dated, func(partition uint32, run []byte) error {
-			b.key = appendChunkKey(b.key[:0], t, partition, r.metric, r.series)
-			return b.b.Merge(b.key, run, nil)
-		})
-		if err != nil {
+	if err := b.begin(r, dated[len(dated)-1].Sec); err != nil {
+		return err
+	}
+	for _, b.tier = range metric.Tiers {
+		if err := b.folder.fold(b.tier, dated, b.emit); err != nil {
 			return fmt.Errorf("add a chunk to the batch: %w", err)
 		}
 	}
+	b.operands = append(b.operands, 0)
 	for i := range dated {
 		b.events += uint64(dated[i].Events)
 	}
-	b.seen[r.metric] = max(b.seen[r.metric], dated[len(dated)-1].Sec)
 	return nil
+}
+
+// begin begins a row. last is the latest second that it will hold.
+func (b *Batch) begin(r Ref, last metric.UnixSec) error {
+	if len(b.operands) > math.MaxUint32 {
+		return errors.New("one batch holds more than 4 GiB")
+	}
+	b.rows = append(b.rows, row{r, uint32(len(b.operands))})
+	if b.lastMetric != r.metric { // rows of one metric often come together
+		b.lastMetric, b.lastSeen = r.metric, 0
+	}
+	if last > b.lastSeen {
+		b.lastSeen = last
+		b.seen[r.metric] = max(b.seen[r.metric], last)
+	}
+	return nil
+}
+
+// appendOperand appends an operand of the tier that is being folded to the row.
+func (b *Batch) appendOperand(partition uint32, run []byte) error {
+	b.operands = binary.AppendUvarint(b.operands, uint64(b.placeNo(place{b.tier, partition})+1))
+	b.operands = binary.AppendUvarint(b.operands, uint64(len(run)))
+	b.operands = append(b.operands, run...)
+	return nil
+}
+
+func (b *Batch) placeNo(p place) int {
+	for i := len(b.places) - 1; i >= max(0, len(b.places)-narrow); i-- {
+		if b.places[i] == p {
+			return i
+		}
+	}
+	no, ok := b.placeOf[p]
+	if !ok {
+		no = len(b.places)
+		b.placeOf[p] = no
+		b.places = append(b.places, p)
+	}
+	return no
+}
+
+// AddAnnotations keeps annotations, the oldest first, and lets go of those that
+// are too many.
+func (b *Batch) AddAnnotations(list []metric.Annotation) {
+	b.annotations = append(b.annotations, list...)
 }
 
 // SetCursor says that everything before w is in the store with this batch.
@@ -133,29 +195,87 @@ func (b *Batch) SetCursor(w metric.UnixSec) { b.cursor = w }
 // Commit writes the batch, synced. After an error nothing of the batch counts and
 // the same sums may be committed again, in another batch.
 func (b *Batch) Commit() error {
-	err := b.setState()
-	if err == nil {
-		err = b.b.Commit(pebble.Sync)
+	var err error
+	if len(b.rows) >= b.s.bulkRows {
+		err = b.s.ingest(b.write)
+	} else {
+		err = b.s.apply(b.write)
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("commit: %w", err), b.b.Close())
+		return fmt.Errorf("commit: %w", err)
 	}
-	return b.b.Close()
+	return nil
 }
 
-func (b *Batch) setState() error {
-	for no, sec := range b.seen {
-		if int(no) <= len(b.s.index.order) && b.s.index.order[no-1].lastSeen >= sec {
-			continue
-		}
-		if err := b.b.Set(metricKey(prefixLastSeen, no), binary.AppendUvarint(nil, uint64(sec)), nil); err != nil {
+// writer takes the keys of a batch in ascending order, each once: a Pebble batch,
+// or a table.
+type writer interface {
+	Set(key, value []byte) error
+	Merge(key, value []byte) error
+	DeleteRange(start, end []byte) error
+}
+
+// write writes everything in the order of keys.
+func (b *Batch) write(w writer) error {
+	byRef := func(x, y Ref) int { return cmp.Or(cmp.Compare(x.metric, y.metric), cmp.Compare(x.series, y.series)) }
+	slices.SortFunc(b.rows, func(x, y row) int { return cmp.Or(byRef(x.ref, y.ref), cmp.Compare(x.at, y.at)) })
+	slices.SortFunc(b.added, func(x, y newSeries) int { return byRef(x.ref, y.ref) })
+	err := w.Set(keyCursor, binary.AppendUvarint(nil, uint64(b.cursor)))
+	if err == nil {
+		err = w.Set(keyTotals, binary.AppendUvarint(nil, b.s.totals.Events+b.events))
+	}
+	if err == nil {
+		err = b.writeChunks(w)
+	}
+	if err == nil {
+		err = b.writeIndex(w)
+	}
+	if err == nil {
+		err = b.writeAnnotations(w)
+	}
+	return err
+}
+
+// writeIndex writes new metrics, when each was seen last, and new series.
+func (b *Batch) writeIndex(w writer) error {
+	ids := b.newMetrics()
+	for i, id := range ids {
+		no := uint32(len(b.s.index.order) + i + 1)
+		if err := w.Set(metricKey(prefixMetric, no), append([]byte{byte(id.Kind)}, id.Name...)); err != nil {
 			return err
 		}
 	}
-	if err := b.b.Set(keyCursor, binary.AppendUvarint(nil, uint64(b.cursor)), nil); err != nil {
-		return err
+	var seen []uint32
+	for no, sec := range b.seen {
+		if int(no) > len(b.s.index.order) || b.s.index.order[no-1].lastSeen < sec {
+			seen = append(seen, no)
+		}
 	}
-	return b.b.Set(keyTotals, binary.AppendUvarint(nil, b.s.totals.Events+b.events), nil)
+	slices.Sort(seen)
+	for _, no := range seen {
+		if err := w.Set(metricKey(prefixLastSeen, no), binary.AppendUvarint(nil, uint64(b.seen[no]))); err != nil {
+			return err
+		}
+	}
+	var key, tags []byte
+	for i := range b.added {
+		n := &b.added[i]
+		key = appendSeriesKey(key[:0], n.ref.metric, n.ref.series)
+		tags = append(tags[:0], n.tags...)
+		if err := w.Set(key, tags); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// newMetrics returns the metrics that the batch adds, by number.
+func (b *Batch) newMetrics() []metric.ID {
+	ids := make([]metric.ID, len(b.newIDs))
+	for id, no := range b.newIDs {
+		ids[int(no)-len(b.s.index.order)-1] = id
+	}
+	return ids
 }
 
 // Publish brings the index, the cursor and the totals up to date with what was
@@ -165,25 +285,32 @@ func (b *Batch) Publish() {
 	x := b.s.index
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	ids := make([]metric.ID, len(b.newIDs))
-	for id, no := range b.newIDs {
-		ids[int(no)-len(x.order)-1] = id
-	}
-	for _, id := range ids {
+	for _, id := range b.newMetrics() {
 		x.addMetric(id, uint32(len(x.order)+1))
 	}
 	for _, n := range b.added {
-		x.order[n.ref.metric-1].addSeries(n.tags, n.ref.series)
+		x.addSeries(x.order[n.ref.metric-1], n.tags, n.ref.series)
 	}
-	x.lastSeries += uint32(len(b.added))
 	for no, sec := range b.seen {
 		m := x.order[no-1]
 		m.lastSeen = max(m.lastSeen, sec)
 	}
 	b.s.cursor = b.cursor
-	b.s.annotations = b.annotations
+	b.s.annotations += uint64(len(b.annotations))
 	b.s.totals.Events += b.events
+	b.giveBack()
+}
+
+// maxScratch bounds what an idle store keeps after a large flush: the operands of
+// a million series that count every second are some 60 MiB.
+const maxScratch = 128 << 20
+
+func (b *Batch) giveBack() {
+	if cap(b.operands) <= maxScratch {
+		b.s.scratch = scratch{b.rows, b.operands}
+	}
+	b.rows, b.operands = nil, nil
 }
 
 // Discard drops the batch.
-func (b *Batch) Discard() error { return b.b.Close() }
+func (b *Batch) Discard() { b.giveBack() }

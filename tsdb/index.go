@@ -16,18 +16,19 @@ type Ref struct{ metric, series uint32 }
 
 // index holds all metrics and series in memory. Numbers count up from 1.
 type index struct {
-	mu         sync.RWMutex // guards all below
-	byID       map[metric.ID]*indexed
-	order      []*indexed // by metric number - 1
-	lastSeries uint32
+	mu       sync.RWMutex // guards all below
+	byID     map[metric.ID]*indexed
+	order    []*indexed       // by metric number - 1
+	tags     []metric.Tagset  // by series number - 1
+	metricOf []uint32         // by series number - 1: the metric's number; 0: no such series
+	series   *metric.TagIndex // of series numbers - 1
 }
 
 type indexed struct {
 	id       metric.ID
 	no       uint32
 	lastSeen metric.UnixSec
-	byTags   map[metric.Tagset]uint32
-	series   []Selected // ascending by number
+	series   []uint32 // numbers, ascending
 }
 
 // Selected is a series that a Select returned.
@@ -44,17 +45,33 @@ type MetricInfo struct {
 	Overflow bool           // it has an overflow series
 }
 
-func newIndex() *index { return &index{byID: make(map[metric.ID]*indexed)} }
+func newIndex() *index {
+	return &index{byID: make(map[metric.ID]*indexed), series: metric.NewTagIndex()}
+}
 
 func (x *index) addMetric(id metric.ID, no uint32) {
-	m := &indexed{id: id, no: no, byTags: make(map[metric.Tagset]uint32)}
+	m := &indexed{id: id, no: no}
 	x.byID[id] = m
 	x.order = append(x.order, m)
 }
 
-func (m *indexed) addSeries(tags metric.Tagset, no uint32) {
-	m.byTags[tags] = no
-	m.series = append(m.series, Selected{Ref: Ref{m.no, no}, Tags: tags})
+// addSeries adds a series with a number that is above 0 and not in use.
+func (x *index) addSeries(m *indexed, tags metric.Tagset, no uint32) {
+	for uint32(len(x.tags)) < no {
+		x.tags = append(x.tags, "")
+		x.metricOf = append(x.metricOf, 0)
+	}
+	x.tags[no-1], x.metricOf[no-1] = tags, m.no
+	m.series = append(m.series, no)
+	x.series.Put(no-1, x.keys)
+}
+
+func (x *index) keys(i uint32) (uint32, metric.Tagset) { return x.metricOf[i], x.tags[i] }
+
+// find returns the number of a series.
+func (x *index) find(m *indexed, tags metric.Tagset) (no uint32, ok bool) {
+	i, ok := x.series.Find(m.no, tags, x.keys)
+	return i + 1, ok
 }
 
 // load reads the index out of a store.
@@ -107,8 +124,10 @@ func (x *index) loadEntry(key, v []byte) error {
 			return err
 		}
 		s := binary.BigEndian.Uint32(key[5:])
-		m.addSeries(tags, s)
-		x.lastSeries = max(x.lastSeries, s)
+		if s == 0 || uint32(len(x.tags)) >= s && x.metricOf[s-1] != 0 {
+			return fmt.Errorf("series %d is there twice", s)
+		}
+		x.addSeries(m, tags, s)
 	default:
 		return errors.New("not a series' entry")
 	}
@@ -121,7 +140,7 @@ func (s *Store) Metrics() []MetricInfo {
 	defer s.index.mu.RUnlock()
 	out := make([]MetricInfo, len(s.index.order))
 	for i, m := range s.index.order {
-		_, overflow := m.byTags[metric.OverflowTags]
+		_, overflow := s.index.find(m, metric.OverflowTags)
 		out[i] = MetricInfo{ID: m.id, Series: len(m.series), LastSeen: m.lastSeen, Overflow: overflow}
 	}
 	return out
@@ -142,7 +161,7 @@ func (s *Store) Lookup(series metric.Series) (r Ref, ok bool) {
 	if m == nil {
 		return Ref{}, false
 	}
-	no, ok := m.byTags[series.Tags]
+	no, ok := s.index.find(m, series.Tags)
 	return Ref{m.no, no}, ok
 }
 
@@ -151,15 +170,16 @@ func (s *Store) Lookup(series metric.Series) (r Ref, ok bool) {
 func (s *Store) Select(id metric.ID, match func(metric.Tagset) bool) []Selected {
 	s.index.mu.RLock()
 	m := s.index.byID[id]
-	var all []Selected
+	var numbers []uint32
+	tags := s.index.tags // those that there are do not change
 	if m != nil {
-		all = m.series[:len(m.series):len(m.series)]
+		numbers = m.series[:len(m.series):len(m.series)]
 	}
 	s.index.mu.RUnlock()
 	var out []Selected
-	for _, sel := range all {
-		if match(sel.Tags) {
-			out = append(out, sel)
+	for _, no := range numbers {
+		if ts := tags[no-1]; match(ts) {
+			out = append(out, Selected{Ref{m.no, no}, ts})
 		}
 	}
 	return out

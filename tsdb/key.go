@@ -41,7 +41,12 @@ func metricKey(prefix byte, metricNo uint32) []byte {
 }
 
 func seriesKey(metricNo, seriesNo uint32) []byte {
-	return binary.BigEndian.AppendUint32(metricKey(prefixSeries, metricNo), seriesNo)
+	return appendSeriesKey(nil, metricNo, seriesNo)
+}
+
+func appendSeriesKey(dst []byte, metricNo, seriesNo uint32) []byte {
+	dst = binary.BigEndian.AppendUint32(append(dst, prefixSeries), metricNo)
+	return binary.BigEndian.AppendUint32(dst, seriesNo)
 }
 
 func annotationKey(n uint64) []byte {

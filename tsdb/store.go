@@ -32,14 +32,18 @@ type Options struct {
 // Store is an open store. Its methods are safe for concurrent use, except that
 // one batch at a time is committed.
 type Store struct {
-	db     *pebble.DB
-	cache  *pebble.Cache
-	lock   io.Closer
-	fs     vfs.FS
-	pid    string // path of the file that names the owner
-	index  *index
-	cursor metric.UnixSec // guarded by index.mu
-	totals Totals         // guarded by index.mu
+	db       *pebble.DB
+	options  *pebble.Options
+	dir      string  // of tables that are not in the store yet
+	bulkRows int     // as the constant; a test sets it
+	scratch  scratch // used by the one batch at a time
+	cache    *pebble.Cache
+	lock     io.Closer
+	fs       vfs.FS
+	pid      string // path of the file that names the owner
+	index    *index
+	cursor   metric.UnixSec // guarded by index.mu
+	totals   Totals         // guarded by index.mu
 
 	annotations uint64 // number of the next one; guarded by index.mu
 }
@@ -64,11 +68,15 @@ func Open(dir string, o Options) (*Store, error) {
 	if err := makeDir(o.FS, dir); err != nil {
 		return nil, fmt.Errorf("data dir %q: %w", dir, reason(err))
 	}
-	s := &Store{fs: o.FS, index: newIndex(), pid: o.FS.PathJoin(dir, "cairn.pid")}
+	s := &Store{fs: o.FS, dir: dir, bulkRows: bulkRows, index: newIndex(), pid: o.FS.PathJoin(dir, "cairn.pid")}
 	if err := s.acquire(dir); err != nil {
 		return nil, err
 	}
-	if err := s.open(o.FS.PathJoin(dir, "store"), o); err != nil {
+	err := s.removeTables()
+	if err == nil {
+		err = s.open(o.FS.PathJoin(dir, "store"), o)
+	}
+	if err != nil {
 		s.release()
 		return nil, fmt.Errorf("data dir %q: %w", dir, err)
 	}
@@ -104,6 +112,8 @@ func makeDir(fsys vfs.FS, dir string) error {
 	}
 	return nil
 }
+
+func isNotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }
 
 // reason strips the system call and the path from an error of the file system:
 // the sentence around it names the path already.
@@ -165,7 +175,9 @@ func (s *Store) release() {
 
 func (s *Store) open(dir string, o Options) error {
 	s.cache = pebble.NewCache(o.Cache)
-	db, err := pebble.Open(dir, options(o, s.cache))
+	s.options = options(o, s.cache)
+	s.options.EnsureDefaults()
+	db, err := pebble.Open(dir, s.options)
 	if err != nil {
 		s.cache.Unref()
 		return fmt.Errorf("open the store: %w", reason(err))

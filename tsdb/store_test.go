@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -101,17 +102,33 @@ func randomSums(rng *rand.Rand, n int) []metric.Sum {
 	return out
 }
 
+// sparseSums are in more partitions than most batches have.
+func sparseSums(rng *rand.Rand) []metric.Sum {
+	out := make([]metric.Sum, narrow+5)
+	for i := range out {
+		out[i] = metric.Sum{Sec: metric.UnixSec(1_699_000_000 + i*7200 + rng.IntN(7200)), Events: 1, Value: 1}
+	}
+	return out
+}
+
 // commitRandom commits one batch to the store and to the oracle.
 func commitRandom(t testing.TB, s *Store, o oracle, rng *rand.Rand) error {
+	s.bulkRows = 1 + 1000*rng.IntN(2) // as tables, or through the log
 	b := s.NewBatch()
+	refs := map[metric.Series]Ref{}
 	for range 1 + rng.IntN(5) {
 		series := seriesOf(fmt.Sprintf("m%d", rng.IntN(4)), metric.Tag{Key: "host", Value: strconv.Itoa(rng.IntN(6))})
-		r, err := b.Ref(series)
-		require.NoError(t, err)
-		again, err := b.Ref(series)
-		require.NoError(t, err)
-		require.Equal(t, r, again)
-		sums := randomSums(rng, 1+rng.IntN(100))
+		r, ok := refs[series]
+		if !ok {
+			var err error
+			r, err = b.Ref(series)
+			require.NoError(t, err)
+			refs[series] = r
+		}
+		sums := randomSums(rng, 1+rng.IntN(100)) // a series may come twice
+		if rng.IntN(4) == 0 {
+			sums = sparseSums(rng)
+		}
 		require.NoError(t, b.Add(r, sums))
 		o.add(series, sums)
 	}
@@ -178,7 +195,7 @@ func TestDiscardLeavesNothing(t *testing.T) {
 	r, err := b.Ref(seriesOf("m"))
 	require.NoError(t, err)
 	require.NoError(t, b.Add(r, randomSums(rand.New(rand.NewPCG(1, 1)), 5)))
-	require.NoError(t, b.Discard())
+	b.Discard()
 	_, ok := s.Lookup(seriesOf("m"))
 	require.False(t, ok)
 	oracle{}.check(t, s)
@@ -268,10 +285,19 @@ func TestGoldenKeys(t *testing.T) {
 // BenchmarkCommit is the work of one flush: series that were active in each of
 // ten seconds, in all tiers.
 func BenchmarkCommit(b *testing.B) {
-	const n = 10_000
+	for _, n := range []int{1_000, 10_000, 100_000} {
+		for name, bulk := range map[string]int{"log": math.MaxInt, "tables": 0} {
+			b.Run(fmt.Sprintf("series=%d/%s", n, name), func(b *testing.B) { benchmarkCommit(b, n, bulk) })
+		}
+	}
+}
+
+func benchmarkCommit(b *testing.B, n, bulk int) {
 	s, err := Open(b.TempDir(), Options{})
 	require.NoError(b, err)
 	defer func() { require.NoError(b, s.Close()) }()
+	s.bulkRows = bulk
+	refs := make([]Ref, n)
 	sums := make([]metric.Sum, 10)
 	now := metric.UnixSec(1_700_000_000)
 	for b.Loop() {
@@ -281,12 +307,15 @@ func BenchmarkCommit(b *testing.B) {
 		}
 		now += 10
 		for i := range n {
-			r, err := batch.Ref(seriesOf("m", metric.Tag{Key: "i", Value: strconv.Itoa(i)}))
-			require.NoError(b, err)
-			require.NoError(b, batch.Add(r, sums))
+			if refs[i] == (Ref{}) {
+				r, err := batch.Ref(seriesOf(fmt.Sprintf("m%d", i%100), metric.Tag{Key: "i", Value: strconv.Itoa(i)}))
+				require.NoError(b, err)
+				refs[i] = r
+			}
+			require.NoError(b, batch.Add(refs[i], sums))
 		}
 		require.NoError(b, batch.Commit())
 		batch.Publish()
 	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/series")
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/series")
 }

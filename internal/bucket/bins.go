@@ -156,7 +156,8 @@ func (b *bins) fold() (folded bool) {
 }
 
 // merge adds the bins of another sketch, in one pass over both: it moves its own
-// to the end of the memory, and reads from there while it writes from the begin.
+// to the end of the memory, and reads from there while it writes from the begin. A sketch may be merged into
+// itself: then both are read in step, each bin before it is written.
 func (b *bins) merge(o bins) {
 	n, m := len(*b), len(o)
 	s := slices.Grow(*b, m)[:n+m]

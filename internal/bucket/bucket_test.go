@@ -2,6 +2,7 @@ package bucket
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -168,6 +169,21 @@ func TestRoundTrip(t *testing.T) {
 			reused.Reset()
 			require.Empty(t, encode(reused))
 			require.GreaterOrEqual(t, reused.Size(), 32)
+		})
+	})
+}
+
+func TestMergeWithItself(t *testing.T) {
+	eachKind(t, func(t *testing.T, kind metric.Kind) {
+		rapid.Check(t, func(t *rapid.T) {
+			b := New(kind)
+			fills[kind](t, func() Bucket { return b })
+			if d, ok := b.(*Distribution); ok {
+				d.bins = slices.Grow(d.bins, len(d.bins)) // its memory would do for both
+			}
+			twice := merged(kind, b, merged(kind, b))
+			b.Merge(b)
+			require.Equal(t, encode(twice), encode(b))
 		})
 	})
 }

@@ -133,13 +133,9 @@ func (d *Distribution) Merge(other Bucket) {
 	if d.Count == 0 {
 		d.Min, d.Max = o.Min, o.Max
 	}
-	from := o.bins
-	if o == d {
-		from = slices.Clone(from)
-	}
 	d.Count, d.Sum = plus(d.Count, o.Count), plus(d.Sum, o.Sum)
 	d.Min, d.Max = min(d.Min, o.Min), max(d.Max, o.Max)
-	d.bins.merge(from)
+	d.bins.merge(o.bins)
 }
 
 // equal reports whether count and one value say all.

@@ -49,6 +49,33 @@ func TestCodesTellRegistersAll(t *testing.T) {
 	require.EqualValues(t, maxRank, rank)
 }
 
+func TestCellKeepsTheLargestRank(t *testing.T) {
+	s := &Set{}
+	for _, rest := range []uint64{1 << 30, 1 << 20, 1 << 25} {
+		s.Insert(7<<50 | rest)
+	}
+	require.Equal(t, []uint32{7<<(restBits+rankBits) | 64 - registerBits - 20}, s.codes)
+}
+
+// TestErtlSeries compares with the sums of their definitions, taken to where
+// float64 ends.
+func TestErtlSeries(t *testing.T) {
+	for _, x := range []float64{0, 1e-6, 0.3, 0.5, 0.9, 0.999, 1 - 1e-9} {
+		wantSigma, wantTau := x, 1-x
+		for k := 1; k <= 60; k++ {
+			wantSigma += math.Pow(x, math.Pow(2, float64(k))) * math.Pow(2, float64(k-1))
+			wantTau -= math.Pow(1-math.Pow(x, math.Pow(2, -float64(k))), 2) * math.Pow(2, -float64(k))
+		}
+		require.InEpsilon(t, 1+wantSigma, 1+sigma(x), 1e-9, "sigma(%g)", x)
+		if x > 0 {
+			require.InDelta(t, wantTau/3, tau(x), 1e-9, "tau(%g)", x)
+		}
+	}
+	require.Zero(t, tau(0))
+	require.Zero(t, tau(1))
+	require.True(t, math.IsInf(sigma(1), 1))
+}
+
 // TestSetTurnsDenseAtOneCount: the form depends on the number of cells only.
 func TestSetTurnsDenseAtOneCount(t *testing.T) {
 	s := &Set{}

@@ -2,7 +2,6 @@ package flush
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -197,19 +196,19 @@ func (p *Pump) commit(frozen *agg.Sealed, notes []metric.Annotation, last uint64
 			return b.AddBuckets(r, dated)
 		})
 	}
-	if err == nil {
-		err = b.AddAnnotations(notes)
-	}
+	b.AddAnnotations(notes)
 	if err == nil && p.commitHook != nil {
 		err = p.commitHook()
 	}
 	if err != nil {
 		forget()
-		return errors.Join(fmt.Errorf("flush: %w", err), b.Discard())
+		b.Discard()
+		return fmt.Errorf("flush: %w", err)
 	}
 	b.SetCursor(max(w, p.store.Cursor()))
 	if err := b.Commit(); err != nil {
 		forget()
+		b.Discard()
 		return fmt.Errorf("flush: %w", err)
 	}
 	p.noted = max(p.noted, last)
