@@ -37,7 +37,7 @@ test: lint ## everything: unit, race, end-to-end on the built binary, browser
 	@[ -n "$(RACE)" ] || echo '*** NO C COMPILER: the tests run WITHOUT the race detector; install gcc to have it ***'
 	CAIRN_CHROME="$$(internal/e2e/chromium.sh)" go test $(RACE) -count=1 -timeout 12m ./...
 
-test-clients: ## real clients in Python, Perl, JavaScript and C; installs them (Debian, as root)
+test-clients: ## real clients in Python, Perl, Ruby, JavaScript and C; installs them (Debian, as root)
 	internal/e2e/clients/install.sh
 	go test -count=1 -timeout 10m -tags clients -run '^TestClient' ./internal/e2e
 

@@ -73,7 +73,7 @@ func Open(c config.Config, env Env) (_ *App, err error) {
 	a := &App{config: c, env: env, started: env.Clock.Now()}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, a.closeOpened())
+			err = errors.Join(err, a.Close())
 		}
 	}()
 	plans, page, err := planListeners(c)
@@ -185,14 +185,10 @@ func (a *App) status() web.Status {
 // Close drains the sockets, flushes everything and closes all parts. It returns
 // what went wrong, joined; it goes on after each error.
 func (a *App) Close() error {
-	if a.report != nil {
-		a.report.close()
-	}
-	return a.closeOpened()
-}
-
-func (a *App) closeOpened() error {
 	errs := []error{a.closeListeners()}
+	if a.report != nil {
+		a.report.close() // now that it can say what was drained
+	}
 	if a.web != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), httpGrace)
 		errs = append(errs, a.web.Close(ctx))

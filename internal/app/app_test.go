@@ -117,9 +117,14 @@ func TestEverythingIsAccountedFor(t *testing.T) {
 
 // TestMetricsAreListed compares GET /metrics with docs/metrics.md.
 func TestMetricsAreListed(t *testing.T) {
-	a, err := Open(settings(), env(vfs.NewMem(), new(lockedBuffer)))
+	c := settings()
+	c.MaxSeriesPerMetric = 1
+	a, err := Open(c, env(vfs.NewMem(), new(lockedBuffer)))
 	require.NoError(t, err)
+	a.Inject([]byte("fol\"de\\d:1|c|#k:1\nfol\"de\\d:1|c|#k:2\nother:1|c|#k:1"))
 	text := string(a.selfmon().Append(nil))
+	require.Contains(t, text, `cairn_metric_overflow{metric="fol\"de\\d",kind="counter"} 1`+"\n")
+	require.NotContains(t, text, `metric="other"`)
 	require.NoError(t, a.Close())
 	listed := catalogue(t)
 	for line := range strings.Lines(text) {

@@ -42,20 +42,28 @@ type metricRow struct {
 	Kind     string `json:"kind"`
 	Series   int    `json:"series"`
 	LastSeen int64  `json:"last_seen"`
+	Conflict bool   `json:"conflict"`
+	Overflow bool   `json:"overflow"`
 }
 
-// Metrics asks /api/metrics, by name.
-func (s *server) Metrics() map[string]metricRow {
+// MetricRows asks /api/metrics.
+func (s *server) MetricRows() []metricRow {
 	s.t.Helper()
 	var body struct {
 		Metrics []metricRow `json:"metrics"`
 	}
 	s.getJSON("/api/metrics", nil, &body)
-	out := map[string]metricRow{}
-	for _, m := range body.Metrics {
+	return body.Metrics
+}
+
+// Metrics asks /api/metrics, by name; each must have one kind.
+func (s *server) Metrics() map[string]metricRow {
+	s.t.Helper()
+	rows, out := s.MetricRows(), map[string]metricRow{}
+	for _, m := range rows {
 		out[m.Metric] = m
 	}
-	require.Len(s.t, out, len(body.Metrics), "a metric is listed twice")
+	require.Len(s.t, out, len(rows), "a metric is listed twice")
 	return out
 }
 
@@ -86,6 +94,7 @@ func (s *server) Figures() figures {
 const (
 	received  = "cairn_events_received_total"
 	accepted  = "cairn_events_accepted_total"
+	noted     = "cairn_events_noted_total"
 	open      = "cairn_events_open"
 	stored    = "cairn_events_stored_total"
 	imbalance = "cairn_ledger_imbalance"
@@ -119,7 +128,7 @@ func (f figures) sum(name string) (total float64) {
 func requireBalance(t testing.TB, f figures) {
 	t.Helper()
 	require.Zero(t, f[imbalance], "imbalance")
-	require.Equal(t, f[received], f[accepted]+f.sum("cairn_events_rejected_total"), "received = accepted + rejected")
+	require.Equal(t, f[received], f[accepted]+f[noted]+f.sum("cairn_events_rejected_total"), "received = accepted + noted + rejected")
 	require.Zero(t, f.sum("cairn_udp_kernel_drops_total"), "datagrams dropped by the kernel")
 }
 

@@ -12,6 +12,12 @@
 //	s.AwaitReceived(1)                    // events, on /metrics
 //	s.RequireTotal(1, "signups")          // at 1s, 10s, 1m and 1h
 //
+// Of kinds that are no plain counts a test lists facts, the numbers that queries
+// must give, and compares them in every tier, before a flush, on the way into the
+// store, after it and after a restart:
+//
+//	requireKept(t, s, 3, gauge("level", 20, 5, -7.5))
+//
 // The tests of clients in other languages are behind the build tag `clients`;
 // clients/install.sh installs what they need.
 package e2e

@@ -59,7 +59,13 @@ func TestBadQueries(t *testing.T) {
 		{"metric=a&step=-1m", "step"},
 		{"metric=a&step=1000000w", "step"},
 		{"metric=a&step=1s&from=-30d", "step"},
-		{"metric=a&fn=sum", "fn"},
+		{"metric=a&fn=median", "fn"},
+		{"metric=a&fn=p101", "fn"},
+		{"metric=a&fn=above:x", "fn"},
+		{"metric=a&kind=counter&fn=p95", "fn"},
+		{"metric=a&kind=gauge&fn=rate", "fn"},
+		{"metric=a&kind=set&fn=sum", "fn"},
+		{"metric=a&kind=timer", "kind"},
 		{"metric=a&limit=0", "limit"},
 		{"metric=a&limit=1001", "limit"},
 		{"metric=a&limit=ten", "limit"},
@@ -189,22 +195,28 @@ func TestHostileNamesRoundTrip(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
 	names := map[string]string{ // as sent; '/' and blanks are made harmless, as StatsD does
-		"<script>alert(1)</script>":      "<script>alert(1)<-script>",
-		"<img src=x onerror=alert(1)>":   "<img_src=x_onerror=alert(1)>",
-		`"quoted" and \backslashed\`:     `"quoted"_and_\backslashed\`,
-		"${jndi}%00&amp;'--;DROP TABLE":  "${jndi}%00&amp;'--;DROP_TABLE",
-		"\u202eright to left, \u2028end": "\u202eright_to_left,_\u2028end",
+		"<script>alert(1)</script>":     "<script>alert(1)<-script>",
+		"<img src=x onerror=alert(1)>":  "<img_src=x_onerror=alert(1)>",
+		`"quoted" and \backslashed\`:    `"quoted"_and_\backslashed\`,
+		"${jndi}%00&amp'--DROP TABLE":   "${jndi}%00&amp'--DROP_TABLE",
+		"\u202eright to left \u2028end": "\u202eright_to_left__end", // U+2028 is white space
 	}
-	names["\u202eright to left, \u2028end"] = "\u202eright_to_left,__end" // U+2028 is white space
 	for name := range names {
 		s.Send(name + ":1|c|#<b>:<i>")
 	}
-	s.AwaitReceived(len(names))
+	// What begins tags in a name and does not go on as tags do is no name.
+	noTags := []string{"${jndi}%00&amp;'--;DROP TABLE", "\u202eright to left, \u2028end", "<a>#<b>", "<a>[<b>=<i>"}
+	for _, name := range noTags {
+		s.Send(name + ":1|c")
+	}
+	f := s.AwaitReceived(len(names) + len(noTags))
+	require.Equal(t, float64(len(noTags)), f.rejected()["bad_tag"], "%v", f.rejected())
 	listed := s.Metrics()
 	for _, name := range names {
 		require.Contains(t, listed, name)
 		require.Equal(t, map[string]float64{"<i>": 1}, s.By(name, "1s", "<b>"))
 	}
+	require.Len(t, listed, len(names))
 	resp, body := s.Get("/api/metrics", nil)
 	require.NotContains(t, string(body), "<script>", "unescaped, it would be run by whoever sniffs HTML")
 	require.Equal(t, "application/json", resp.Header.Get("Content-Type"))

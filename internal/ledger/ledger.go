@@ -21,6 +21,7 @@ import (
 type Account struct {
 	Received uint64
 	Accepted uint64
+	Noted    uint64 // events and service checks, which are shown and not counted
 	Rejected [metric.NumReasons]uint64
 	Open     uint64 // in memory, being flushed included
 	Stored   uint64
@@ -31,10 +32,10 @@ type Account struct {
 // Read draws up the account: of what the feeders counted, and of the pump.
 func Read(feeders ingest.Counts, pump flush.Stats) Account {
 	a := Account{
-		Received: feeders.Received, Accepted: feeders.Accepted, Rejected: feeders.Rejected,
+		Received: feeders.Received, Accepted: feeders.Accepted, Noted: feeders.Noted, Rejected: feeders.Rejected,
 		Open: pump.Open + pump.Frozen, Stored: pump.Stored, pump: pump.Imbalance(),
 	}
-	a.feeders = int64(a.Received) - int64(a.Accepted) - int64(feeders.Noted)
+	a.feeders = int64(a.Received) - int64(a.Accepted) - int64(a.Noted)
 	for _, n := range a.Rejected {
 		a.feeders -= int64(n)
 	}

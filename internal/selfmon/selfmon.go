@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -104,6 +105,7 @@ func (s Sources) ledger(w io.Writer) {
 	a := s.Ledger()
 	counter(w, "cairn_events_received_total", "", a.Received)
 	counter(w, "cairn_events_accepted_total", "", a.Accepted)
+	counter(w, "cairn_events_noted_total", "", a.Noted)
 	for r := metric.OK + 1; r < metric.NumReasons; r++ {
 		counter(w, "cairn_events_rejected_total", fmt.Sprintf("reason=%q", r), a.Rejected[r])
 	}
@@ -111,8 +113,19 @@ func (s Sources) ledger(w io.Writer) {
 	counter(w, "cairn_events_stored_total", "", a.Stored)
 	metrics.WriteGaugeFloat64(w, "cairn_ledger_imbalance", float64(a.Imbalance()))
 	gauge(w, "cairn_series", "", uint64(s.Registry.Len()))
-	gauge(w, "cairn_overflowed_metrics", "", uint64(len(s.Registry.Overflowed())))
+	folded := s.Registry.Overflowed()
+	gauge(w, "cairn_overflowed_metrics", "", uint64(len(folded)))
+	for _, id := range folded[:min(len(folded), maxNamed)] {
+		gauge(w, "cairn_metric_overflow", fmt.Sprintf(`metric="%s",kind="%s"`, labelEscapes.Replace(id.Name), id.Kind), 1)
+	}
 }
+
+// maxNamed bounds how many metrics are named: once --max-series is reached, each
+// one may overflow, and whoever scrapes must not get a series for each.
+const maxNamed = 100
+
+// labelEscapes are those of Prometheus' text format; a name holds no line end.
+var labelEscapes = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 
 func (s Sources) storage(w io.Writer) {
 	p := s.Pump.Stats()

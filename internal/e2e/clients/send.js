@@ -1,8 +1,9 @@
-// Sends known counts with hot-shots: send.js HOST PORT N, with its modules in NODE_PATH.
+// Sends known events of every kind with hot-shots: send.js HOST PORT TCP UDS N, with
+// its modules in NODE_PATH. UDS is the path of a Unix socket, or empty to leave it out.
 'use strict';
 const StatsD = require('hot-shots');
 
-const [host, port, n] = [process.argv[2], Number(process.argv[3]), Number(process.argv[4])];
+const [host, port, tcp, path, n] = [process.argv[2], Number(process.argv[3]), Number(process.argv[4]), process.argv[5], Number(process.argv[6])];
 
 // Each call is awaited, because a client that is closed early gives up on what is
 // under way.
@@ -12,6 +13,7 @@ async function send(name, options) {
   const client = new StatsD({
     host, port, prefix: `js.${name}.`, globalTags: { app: 'shop' }, errorHandler: (err) => { throw err; }, ...options,
   });
+  const now = Math.floor(Date.now() / 1000);
   for (let i = 0; i < n; i++) {
     const tags = { env: i % 2 ? 'dev' : 'prod', region: ['eu', 'us', 'ap'][i % 3] };
     const calls = [
@@ -19,10 +21,26 @@ async function send(name, options) {
       (done) => client.increment('orders', i, 1, tags, done),
       (done) => client.decrement('stock', 2, [`env:${tags.env}`, 'bare'], done),
       (done) => client.increment(['one', 'two'], 3, done),
-    ].map(call);
+      (done) => client.gauge('level', i + 1.5, tags, done),
+      (done) => client.timing('timing', i + 1, tags, done),
+      (done) => client.histogram('histogram', i + 1, tags, done),
+      (done) => client.distribution('distribution', i + 1, tags, done),
+      (done) => client.set('set', `user:${i % 100}`, tags, done),
+    ];
+    if (i === 0) {
+      calls.push(
+        (done) => client.increment('stamped', 5, { tags, timestamp: now - 300 }, done),
+        (done) => client.gauge('measured', 4.25, { timestamp: now - 60 }, done),
+        (done) => client.event('deploy', 'two\nlines', {
+          date_happened: new Date(), hostname: 'h', aggregation_key: 'k', priority: 'low', source_type_name: 's', alert_type: 'warning',
+        }, tags, done),
+        (done) => client.check('disk', client.CHECKS.CRITICAL, { date_happened: new Date(), hostname: 'h', message: 'full' }, ['k:v'], done),
+      );
+    }
+    const sent = calls.map(call);
     // A buffered call is only done once its buffer is sent, by a later call.
     if (!options.maxBufferSize) {
-      await Promise.all(calls);
+      await Promise.all(sent);
     }
   }
   await call((done) => client.close(done));
@@ -31,4 +49,8 @@ async function send(name, options) {
 (async () => {
   await send('plain', {});
   await send('buffered', { maxBufferSize: 1400, bufferFlushInterval: 50 });
+  await send('tcp', { protocol: 'tcp', port: tcp });
+  if (path !== '') {
+    await send('uds', { protocol: 'uds', path });
+  }
 })();

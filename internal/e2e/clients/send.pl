@@ -1,4 +1,4 @@
-# Sends known counts with Net::Statsd: send.pl HOST PORT N.
+# Sends known events of every kind that Net::Statsd has: send.pl HOST PORT N.
 use strict;
 use warnings;
 use Net::Statsd;
@@ -11,4 +11,7 @@ for my $i (1 .. $n) {
     Net::Statsd::decrement('perl.stock');
     Net::Statsd::update_stats('perl.sum', $i);
     Net::Statsd::update_stats(['perl.one', 'perl.two'], 5);
+    Net::Statsd::timing('perl.timing', $i);
 }
+Net::Statsd::gauge('perl.level' => $_) for 20, 5.25, 12;
+Net::Statsd::gauge('perl.other' => 7, 'perl.third' => 9.5);
