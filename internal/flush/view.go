@@ -127,10 +127,13 @@ func (s *openSource) Metrics() []query.MetricInfo {
 	ids := reg.Metrics()
 	seen := s.p.agg.LastSeen()
 	out := make([]query.MetricInfo, len(ids))
-	folded := reg.Overflowed()
+	folded := make(map[metric.ID]bool)
+	for _, id := range reg.Overflowed() { // may be all of them
+		folded[id] = true
+	}
 	for i, id := range ids {
 		unknown := s.p.notInStore(reg.Handles(id))
-		out[i] = query.MetricInfo{ID: id, LastSeen: seen[i], Overflow: slices.Contains(folded, id)}
+		out[i] = query.MetricInfo{ID: id, LastSeen: seen[i], Overflow: folded[id]}
 		for _, ts := range reg.Tags(unknown) {
 			// It may be in the store from an earlier run.
 			if _, ok := s.p.store.Lookup(metric.Series{ID: id, Tags: ts}); !ok {
