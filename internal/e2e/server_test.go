@@ -73,7 +73,7 @@ func startServer(t testing.TB, args ...string) *server {
 func startWith(t testing.TB, env []string, args ...string) *server {
 	t.Helper()
 	s := launch(t, env, args...)
-	var ready = regexp.MustCompile(`(?s)dashboard +http://(\S+)\n.*StatsD \(UDP\) +(\S+)\n.*send a count .*\n`)
+	var ready = regexp.MustCompile(`(?s)dashboard +http://(\S+)\n.*StatsD \(UDP\) +(\S+)(?:  dialect \w+)?\n.*send a count .*\n`)
 	eventually(t, startLimit, func() (bool, string) {
 		if m := ready.FindStringSubmatch(s.stdout.String()); m != nil {
 			s.HTTP, s.UDP = m[1], m[2]
