@@ -70,7 +70,7 @@ func (s *Stripe) gaugeOf(i uint32, sec, now metric.UnixSec) (*bucket.Gauge, metr
 			return p.b.(*bucket.Gauge), metric.OK
 		}
 	}
-	if s.entries >= maxPartials {
+	if s.entries >= s.registry.limits.Entries {
 		return nil, metric.Overload
 	}
 	b := s.second(sec)
@@ -87,7 +87,7 @@ func (s *Stripe) gaugeOf(i uint32, sec, now metric.UnixSec) (*bucket.Gauge, metr
 // before the slot's second joins the slot's: two connections that share a stripe
 // may read the clock in one order and feed in the other.
 func (s *Stripe) current(i uint32, k metric.Kind, sec metric.UnixSec) (bucket.Bucket, metric.Reason) {
-	if s.entries >= maxPartials {
+	if s.entries >= s.registry.limits.Entries {
 		return nil, metric.Overload // an event may need new memory, unlike a counter's
 	}
 	sl := &s.slots[i]

@@ -19,6 +19,9 @@ type Limits struct {
 	Series          int // series in all
 	SeriesPerMetric int // series of one metric
 	Metrics         int // metrics; each may have one series beyond Series, its overflow
+	// Entries bounds what the open seconds of one stripe take, in units of 16 bytes.
+	// Beyond it events that need new memory there are shed. 0: 1 GiB.
+	Entries int
 }
 
 // Registry gives every series a Handle. It is shared by the stripes and touched
@@ -50,6 +53,9 @@ type registered struct {
 
 // NewRegistry returns an empty registry.
 func NewRegistry(l Limits) *Registry {
+	if l.Entries == 0 {
+		l.Entries = maxPartials
+	}
 	return &Registry{limits: l, byID: make(map[metric.ID]uint32), index: metric.NewTagIndex(), kinds: make(map[string]uint8), levels: make(map[Handle]float64)}
 }
 

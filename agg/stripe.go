@@ -65,8 +65,8 @@ type Resolver func(name, rest []byte, now metric.UnixSec) (Resolution, metric.Re
 // Keys beyond it are parsed every time.
 const aliasesPerSeries = 4
 
-// maxPartials bounds the list entries of one stripe, 16 bytes each: 1 GiB.
-// Beyond it events that would need a new entry are shed.
+// maxPartials is the default bound on the list entries of one stripe, 16 bytes
+// each: 1 GiB.
 const maxPartials = 64 << 20
 
 // maxWeights bounds the different sample rates that a stripe remembers.
@@ -224,7 +224,7 @@ func (s *Stripe) addStamped(i uint32, v float64, sec metric.UnixSec) metric.Reas
 			return metric.OK
 		}
 	}
-	if s.entries >= maxPartials {
+	if s.entries >= s.registry.limits.Entries {
 		return metric.Overload
 	}
 	b := s.second(sec)

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 
 	"cairn/internal/bucket"
@@ -17,7 +16,8 @@ type Batch struct {
 	s           *Store
 	rows        []row
 	spare       []row // as large as rows
-	operands    []byte
+	operands    arena
+	one         []byte  // the operands of the row that is being added
 	places      []place // that operands are for, in the order in which they came up
 	placeOf     map[place]int
 	run         []byte
@@ -34,8 +34,8 @@ type Batch struct {
 	events      uint64
 }
 
-// row is what the batch adds to one series. Its operands lie in Batch.operands
-// from at on:
+// row is what the batch adds to one series. Its operands lie in Batch.operands at
+// at:
 //
 //	uvarint  place + 1; 0 behind the last one
 //	uvarint  length of the operand
@@ -64,7 +64,7 @@ type newSeries struct {
 // Discard, before the next one begins.
 func (s *Store) NewBatch() *Batch {
 	b := &Batch{s: s, newIDs: make(map[metric.ID]uint32), placeOf: make(map[place]int), seen: make(map[uint32]metric.UnixSec), cursor: s.cursor}
-	b.rows, b.spare, b.operands = s.scratch.rows[:0], s.scratch.spare[:0], s.scratch.operands[:0]
+	b.rows, b.spare, b.operands = s.scratch.rows[:0], s.scratch.spare[:0], s.scratch.operands.empty()
 	s.scratch = scratch{}
 	b.emit = b.appendOperand
 	return b
@@ -75,7 +75,7 @@ func (s *Store) NewBatch() *Batch {
 type scratch struct {
 	rows     []row
 	spare    []row
-	operands []byte
+	operands arena
 }
 
 // Ref returns the Ref of a series, and makes one for it if it is new: ask once a
@@ -111,19 +111,16 @@ func (b *Batch) Add(r Ref, sums []metric.Sum) (err error) {
 	if len(sums) == 0 {
 		return nil
 	}
-	if err := b.begin(r, sums[len(sums)-1].Sec); err != nil {
-		return err
-	}
+	b.begin(r, sums[len(sums)-1].Sec)
 	for _, b.tier = range metric.Tiers {
 		if b.run, err = foldRuns(b.tier, sums, b.run, b.emit); err != nil {
 			return fmt.Errorf("add a chunk to the batch: %w", err)
 		}
 	}
-	b.operands = append(b.operands, 0)
 	for i := range sums {
 		b.events += uint64(sums[i].Events)
 	}
-	return nil
+	return b.end(r)
 }
 
 // AddBuckets is Add for kinds that are no numbers.
@@ -131,27 +128,21 @@ func (b *Batch) AddBuckets(r Ref, dated []bucket.Dated) error {
 	if len(dated) == 0 {
 		return nil
 	}
-	if err := b.begin(r, dated[len(dated)-1].Sec); err != nil {
-		return err
-	}
+	b.begin(r, dated[len(dated)-1].Sec)
 	for _, b.tier = range metric.Tiers {
 		if err := b.folder.fold(b.tier, dated, b.emit); err != nil {
 			return fmt.Errorf("add a chunk to the batch: %w", err)
 		}
 	}
-	b.operands = append(b.operands, 0)
 	for i := range dated {
 		b.events += uint64(dated[i].Events)
 	}
-	return nil
+	return b.end(r)
 }
 
 // begin begins a row. last is the latest second that it will hold.
-func (b *Batch) begin(r Ref, last metric.UnixSec) error {
-	if len(b.operands) > math.MaxUint32 {
-		return errors.New("one batch holds more than 4 GiB")
-	}
-	b.rows = append(b.rows, row{r, uint32(len(b.operands))})
+func (b *Batch) begin(r Ref, last metric.UnixSec) {
+	b.one = b.one[:0]
 	if b.lastMetric != r.metric { // rows of one metric often come together
 		b.lastMetric, b.lastSeen = r.metric, 0
 	}
@@ -159,14 +150,23 @@ func (b *Batch) begin(r Ref, last metric.UnixSec) error {
 		b.lastSeen = last
 		b.seen[r.metric] = max(b.seen[r.metric], last)
 	}
+}
+
+// end ends a row.
+func (b *Batch) end(r Ref) error {
+	at, ok := b.operands.add(append(b.one, 0))
+	if !ok {
+		return errors.New("one batch holds more than 4 GiB, or more for one series than fits in 16 MiB")
+	}
+	b.rows = append(b.rows, row{r, at})
 	return nil
 }
 
 // appendOperand appends an operand of the tier that is being folded to the row.
 func (b *Batch) appendOperand(partition uint32, run []byte) error {
-	b.operands = binary.AppendUvarint(b.operands, uint64(b.placeNo(place{b.tier, partition})+1))
-	b.operands = binary.AppendUvarint(b.operands, uint64(len(run)))
-	b.operands = append(b.operands, run...)
+	b.one = binary.AppendUvarint(b.one, uint64(b.placeNo(place{b.tier, partition})+1))
+	b.one = binary.AppendUvarint(b.one, uint64(len(run)))
+	b.one = append(b.one, run...)
 	return nil
 }
 
@@ -315,6 +315,8 @@ func (b *Batch) Publish() {
 	for _, id := range b.newMetrics() {
 		x.addMetric(id, uint32(len(x.order)+1))
 	}
+	x.tags = slices.Grow(x.tags, len(b.added))
+	x.metricOf = slices.Grow(x.metricOf, len(b.added))
 	for _, n := range b.added {
 		x.addSeries(x.order[n.ref.metric-1], n.tags, n.ref.series)
 	}
@@ -333,10 +335,10 @@ func (b *Batch) Publish() {
 const maxScratch = 128 << 20
 
 func (b *Batch) giveBack() {
-	if cap(b.operands) <= maxScratch {
+	if b.operands.size() <= maxScratch {
 		b.s.scratch = scratch{b.rows, b.spare, b.operands}
 	}
-	b.rows, b.spare, b.operands = nil, nil, nil
+	b.rows, b.spare, b.operands = nil, nil, arena{}
 }
 
 // Discard drops the batch.

@@ -41,7 +41,7 @@ type operand struct {
 
 // next returns the operand that begins at *at and moves *at behind it.
 func (b *Batch) next(at *uint32) operand {
-	rest := b.operands[*at:]
+	rest := b.operands.from(*at)
 	no, n := binary.Uvarint(rest)
 	if no == 0 {
 		return operand{}

@@ -13,7 +13,9 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"cairn/ingest"
 	"cairn/internal/clock"
+	"cairn/internal/metric"
 	"cairn/query"
 )
 
@@ -24,6 +26,13 @@ type Options struct {
 	Log      *slog.Logger
 	Status   func() Status              // for GET /api/status
 	Metrics  func(append []byte) []byte // for GET /metrics, in Prometheus' text format
+	Hot      func(n int) Hot            // for GET /api/hot
+	Rejects  func() ingest.Report       // for GET /api/rejects
+	// Explain tells how each dialect reads a line, for POST /api/explain.
+	Explain func(line []byte) []ingest.Explanation
+	// Events returns the last n events and service checks in [from, to), for
+	// GET /api/events.
+	Events func(from, to metric.UnixSec, n int) []ingest.Noted
 }
 
 // Limits on connections, each so that a slow or hostile client costs little.
@@ -150,6 +159,10 @@ func (s *Server) table() map[string]route {
 		"/api/metrics": {fasthttp.MethodGet, s.metrics},
 		"/api/tags":    {fasthttp.MethodGet, s.tags},
 		"/api/status":  {fasthttp.MethodGet, s.status},
+		"/api/hot":     {fasthttp.MethodGet, s.hot},
+		"/api/rejects": {fasthttp.MethodGet, s.rejects},
+		"/api/explain": {fasthttp.MethodPost, s.explain},
+		"/api/events":  {fasthttp.MethodGet, s.events},
 		"/metrics":     {fasthttp.MethodGet, s.selfMetrics},
 		"/-/healthy":   {fasthttp.MethodGet, s.healthy},
 		"/-/ready":     {fasthttp.MethodGet, s.readiness},
@@ -187,7 +200,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	if strings.HasPrefix(path, "/api/") {
-		fail(ctx, fasthttp.StatusNotFound, fmt.Sprintf("there is no %s; the API has /api/query, /api/metrics, /api/tags and /api/status", path), "")
+		fail(ctx, fasthttp.StatusNotFound, fmt.Sprintf("there is no %s; the API has /api/query, /api/metrics, /api/tags, /api/hot, /api/rejects, /api/explain, /api/events and /api/status", path), "")
 		return
 	}
 	fail(ctx, fasthttp.StatusNotFound, "there is no such page; the dashboard is at /", "")

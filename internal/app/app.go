@@ -45,8 +45,10 @@ type Env struct {
 	Clock clock.Clock
 	FS    vfs.FS // nil: the disk
 	Log   *slog.Logger
-	Seed  uint64                // of the hash functions
-	Fatal func(sentence string) // ends the process; called where the store cannot go on
+	Seed  uint64 // of the hash functions
+	// MemoryLimit is how many bytes the process may take; 0: there is no limit.
+	MemoryLimit uint64
+	Fatal       func(sentence string) // ends the process; called where the store cannot go on
 }
 
 // App is a running server.
@@ -59,6 +61,8 @@ type App struct {
 	agg    *agg.Aggregator
 	pump   *flush.Pump
 	inject *ingest.Feeder
+	notes  *ingest.Annotations
+	memory *memory
 	mu     sync.Mutex // serialises Inject
 	web    *web.Server
 
@@ -89,7 +93,17 @@ func Open(c config.Config, env Env) (_ *App, err error) {
 		return nil, err
 	}
 	a.aggregate(plans)
-	a.pump = flush.New(a.agg, a.store, flush.Options{Clock: env.Clock, Grace: c.Grace, Interval: c.FlushInterval, Log: env.Log})
+	noted, err := a.restoreNotes()
+	if err != nil {
+		err = errors.Join(err, closePlans(plans))
+		if page != nil {
+			err = errors.Join(err, page.Close())
+		}
+		return nil, err
+	}
+	a.pump = flush.New(a.agg, a.store, flush.Options{
+		Clock: env.Clock, Grace: c.Grace, Interval: c.FlushInterval, Log: env.Log, Annotations: a.notesSince, Noted: noted,
+	})
 	if err = a.openListeners(plans); err != nil {
 		if page != nil {
 			err = errors.Join(err, page.Close())
@@ -98,7 +112,7 @@ func Open(c config.Config, env Env) (_ *App, err error) {
 	}
 	o := web.Options{
 		Executor: &query.Executor{Acquire: a.pump.View}, Clock: env.Clock, Log: env.Log,
-		Status: a.status, Metrics: a.selfmon().Append,
+		Status: a.status, Metrics: a.selfmon().Append, Hot: a.hot, Rejects: a.Rejects, Explain: a.explain, Events: a.notes.Between,
 	}
 	if page != nil {
 		a.web, err = web.New(page, o)
@@ -107,6 +121,49 @@ func Open(c config.Config, env Env) (_ *App, err error) {
 	}
 	return a, err
 }
+
+// restoreNotes makes the list of annotations with those that are in the store, and
+// returns the number of the last one.
+func (a *App) restoreNotes() (last uint64, err error) {
+	a.notes = ingest.NewAnnotations()
+	old, err := a.store.Annotations()
+	if err != nil {
+		return 0, err
+	}
+	return a.notes.Restore(old), nil
+}
+
+func (a *App) notesSince(seq uint64) (list []metric.Annotation, last uint64) {
+	last = seq
+	for _, n := range a.notes.Since(seq) {
+		list = append(list, n.Annotation)
+		last = n.Seq
+	}
+	return list, last
+}
+
+// hotSpan is how many complete seconds GET /api/hot looks at. They are still open,
+// since the grace period is no shorter.
+const hotSpan = 10
+
+func (a *App) hot(n int) web.Hot {
+	to := metric.SecOf(a.env.Clock.Now())
+	from := to - min(hotSpan, metric.UnixSec(a.config.Grace/time.Second))
+	h := web.Hot{From: from, To: to}
+	h.Series, h.Events = a.agg.Hot(n, from, to)
+	return h
+}
+
+func (a *App) explain(line []byte) []ingest.Explanation {
+	return ingest.Explain(line, a.config.Line, metric.SecOf(a.env.Clock.Now()))
+}
+
+// Bounds on what the open seconds of one stripe may take, in units of 16 bytes: 8 MiB,
+// with which a small host still counts 20,000 series, and 1 GiB.
+const (
+	minEntries = 8 << 20 / 16
+	maxEntries = 1 << 30 / 16
+)
 
 // aggregate makes the stripes: those of each listener's readers, and one for
 // Inject. A stripe resolves keys as its listener's dialect has them.
@@ -119,6 +176,11 @@ func (a *App) aggregate(plans []*plan) {
 	own := parserOf("dogstatsd", a.config)
 	resolvers = append(resolvers, own.Resolve)
 	limits := agg.Limits{Series: a.config.MaxSeries, SeriesPerMetric: a.config.MaxSeriesPerMetric, Metrics: a.config.MaxMetrics}
+	if a.env.MemoryLimit > 0 {
+		// A quarter of it for open seconds: the index takes another, the store and
+		// garbage the rest.
+		limits.Entries = max(minEntries, min(maxEntries, int(a.env.MemoryLimit)/4/16/len(resolvers)))
+	}
 	a.agg = agg.New(limits, resolvers, rand.New(rand.NewPCG(a.env.Seed, 0)))
 	n := 0
 	for _, p := range plans {
@@ -142,6 +204,13 @@ func (a *App) selfmon() selfmon.Sources {
 // Start starts all parts.
 func (a *App) Start() {
 	failed := func(err error) { a.failed <- err } // buffered: one a goroutine that can fail
+	for _, l := range a.listeners {
+		for _, f := range l.Feeders() {
+			f.Keep(a.notes)
+		}
+	}
+	a.inject.Keep(a.notes)
+	a.memory = startMemory(a.env.MemoryLimit, a.agg.Registry, a.env.Log)
 	a.pump.Start()
 	a.web.Start(failed)
 	for _, l := range a.listeners {
@@ -196,6 +265,9 @@ func (a *App) Close() error {
 	}
 	if a.pump != nil {
 		errs = append(errs, a.pump.Close())
+	}
+	if a.memory != nil {
+		a.memory.close()
 	}
 	if a.store != nil {
 		errs = append(errs, a.store.Close())

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"net"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -63,9 +65,8 @@ func serve(ctx context.Context, c config.Config, stdout, stderr io.Writer, durin
 	}
 	ctx, stop := stopSignals(ctx)
 	defer stop()
-	limitMemory(log)
 	a, err := app.Open(c, app.Env{
-		Clock: clock.NewSystem(), Log: log, Seed: seed,
+		Clock: clock.NewSystem(), Log: log, Seed: seed, MemoryLimit: limitMemory(c, log),
 		Fatal: func(sentence string) {
 			fmt.Fprintf(stderr, "cairn: %s\n", sentence)
 			os.Exit(1)
@@ -114,13 +115,25 @@ func stopSignals(ctx context.Context) (context.Context, context.CancelFunc) {
 	return signal.NotifyContext(ctx, stops...)
 }
 
-// limitMemory sets Go's memory limit below that of the container, if there is
-// one, so that the collector works harder before the kernel kills.
-func limitMemory(log *slog.Logger) {
-	_, err := memlimit.Set(memlimit.WithRatio(0.9), memlimit.WithLogger(slog.New(slog.DiscardHandler)))
+// limitMemory sets Go's memory limit, so that the collector works harder before
+// the kernel kills, and returns it: what was asked for, or 90% of what the container
+// or the machine has. GOMEMLIMIT goes before the latter.
+func limitMemory(c config.Config, log *slog.Logger) uint64 {
+	if c.MaxMemory > 0 {
+		debug.SetMemoryLimit(int64(c.MaxMemory))
+		return uint64(c.MaxMemory)
+	}
+	_, err := memlimit.Set(
+		memlimit.WithRatio(0.9), memlimit.WithLogger(slog.New(slog.DiscardHandler)),
+		memlimit.WithProvider(memlimit.ApplyFallback(memlimit.FromCgroup, memlimit.FromSystem)),
+	)
 	if err != nil {
 		log.Debug("no memory limit was found", "reason", err)
 	}
+	if limit := debug.SetMemoryLimit(-1); limit != math.MaxInt64 {
+		return uint64(limit)
+	}
+	return 0
 }
 
 func newLog(c config.Config, w io.Writer) *slog.Logger {

@@ -41,6 +41,7 @@ type Config struct {
 	MaxMetrics         int
 	MaxSeries          int
 	MaxSeriesPerMetric int
+	MaxMemory          int // bytes; 0: 90% of what there is
 	Cache              int
 	LogLevel           string
 	LogFormat          string
@@ -67,6 +68,10 @@ const defaultReaders = 2
 // 20 million events a second, 30 a datagram, that is 90 ms; with 16 MiB it
 // would be 22 ms, less than a busy host takes a thread off its core for.
 const defaultUDPBuffer = 64 << 20
+
+// minMemory is what an idle process with an empty store and some series takes, and
+// room for one flush.
+const minMemory = 64 << 20
 
 // defaultUDSMode lets every user of the host send, for which a socket has to be
 // writable and no more. It is what the Datadog agent sets, so that clients of it
@@ -101,6 +106,7 @@ func NewLoader(flags *pflag.FlagSet) *Loader {
 	flags.IntVar(&c.MaxMetrics, "max-metrics", defaultMaxMetrics, "metrics; the events of one more are rejected")
 	flags.IntVar(&c.MaxSeries, "max-series", metric.DefaultMaxSeries, "series in memory; beyond it new tagsets fold into __overflow__:true")
 	flags.IntVar(&c.MaxSeriesPerMetric, "max-series-per-metric", metric.DefaultMaxSeriesPerMetric, "the same for one metric")
+	flags.Var(newSize(&c.MaxMemory, 0), "max-memory", "memory for the process, beyond which new series fold as well; 0: 90% of the container's or the machine's")
 	flags.Var(newSize(&c.Cache, 64<<20), "cache", "memory for blocks read from the store")
 	flags.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 	flags.StringVar(&c.LogFormat, "log-format", "text", "text or json")
@@ -238,6 +244,9 @@ func (c *Config) check() (problems []error) {
 	}
 	if c.MaxSeriesPerMetric < 1 || c.MaxSeriesPerMetric > c.MaxSeries {
 		bad("max-series-per-metric: %d is not between 1 and max-series (%d)", c.MaxSeriesPerMetric, c.MaxSeries)
+	}
+	if c.MaxMemory != 0 && c.MaxMemory < minMemory {
+		bad("max-memory: %d bytes are less than %dMiB", c.MaxMemory, minMemory>>20)
 	}
 	if c.Cache < 1<<20 {
 		bad("cache: %d bytes are less than 1MiB", c.Cache)

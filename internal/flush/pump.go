@@ -24,6 +24,7 @@ type Options struct {
 	// Annotations returns those that came after number since, the oldest first,
 	// and the number of the last one. nil: there are none.
 	Annotations func(since uint64) (list []metric.Annotation, last uint64)
+	Noted       uint64 // the number of the last one that is in the store already
 }
 
 // maxEntries of list entries in the stripes bring the next flush forward: 64 MiB,
@@ -68,7 +69,7 @@ type stats struct {
 
 // New returns a pump over a and store. Close gives it up.
 func New(a *agg.Aggregator, store *tsdb.Store, o Options) *Pump {
-	return &Pump{o: o, agg: a, store: store, snapshot: share(store.Snapshot()), frozen: new(agg.Sealed)}
+	return &Pump{o: o, agg: a, store: store, snapshot: share(store.Snapshot()), frozen: new(agg.Sealed), noted: o.Noted}
 }
 
 // Start begins to flush in the background.

@@ -29,7 +29,7 @@ var imports = map[string][]string{
 	"query":  {"internal/metric", "internal/clock", "internal/bucket"},
 	// 3, edges; flush is what connects the mechanisms, and ledger and selfmon read
 	// it. In this order, so that there is no circle.
-	"web":              {"internal/metric", "internal/clock", "query"},
+	"web":              {"internal/metric", "internal/clock", "agg", "ingest", "query"},
 	"internal/flush":   {"internal/metric", "internal/clock", "internal/bucket", "agg", "tsdb", "query"},
 	"internal/ledger":  {"internal/metric", "ingest", "internal/flush"},
 	"internal/selfmon": {"internal/metric", "agg", "tsdb", "ingest", "internal/flush", "internal/ledger"},

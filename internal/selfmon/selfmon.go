@@ -113,6 +113,12 @@ func (s Sources) ledger(w io.Writer) {
 	counter(w, "cairn_events_stored_total", "", a.Stored)
 	metrics.WriteGaugeFloat64(w, "cairn_ledger_imbalance", float64(a.Imbalance()))
 	gauge(w, "cairn_series", "", uint64(s.Registry.Len()))
+	gauge(w, "cairn_conflicting_names", "", uint64(len(s.Registry.Conflicts())))
+	full := uint64(0)
+	if s.Registry.Full() {
+		full = 1
+	}
+	gauge(w, "cairn_memory_short", "", full)
 	folded := s.Registry.Overflowed()
 	gauge(w, "cairn_overflowed_metrics", "", uint64(len(folded)))
 	for _, id := range folded[:min(len(folded), maxNamed)] {
