@@ -122,10 +122,10 @@ func TestEverySortOfListener(t *testing.T) {
 		UDP, UDS, TCP []string
 	}
 	s.getJSON("/api/status", nil, &status)
-	require.Len(t, status.UDP, 3, "the harness has one of its own")
+	require.Len(t, status.UDP, 2)
 	require.Equal(t, []string{path}, status.UDS)
 	require.Len(t, status.TCP, 1)
-	for _, to := range [][2]string{{"udp", status.UDP[1]}, {"udp", status.UDP[2]}, {"unixgram", path}, {"tcp", status.TCP[0]}} {
+	for _, to := range [][2]string{{"udp", status.UDP[0]}, {"udp", status.UDP[1]}, {"unixgram", path}, {"tcp", status.TCP[0]}} {
 		c, err := net.Dial(to[0], to[1])
 		require.NoError(t, err)
 		_, err = c.Write([]byte("a:1|c|#x:y\n"))
@@ -134,7 +134,7 @@ func TestEverySortOfListener(t *testing.T) {
 	}
 	s.AwaitReceived(4)
 	s.RequireTotal(4, "a")
-	for _, line := range []string{"StatsD (UDP)  " + status.UDP[2] + "  dialect brubeck\n", "StatsD (UDS)  " + path + "\n", "StatsD (TCP)  " + status.TCP[0] + "  dialect etsy\n"} {
+	for _, line := range []string{"StatsD (UDP)  " + status.UDP[1] + "  dialect brubeck\n", "StatsD (UDS)  " + path + "\n", "StatsD (TCP)  " + status.TCP[0] + "  dialect etsy\n"} {
 		require.Contains(t, s.Output(), line)
 	}
 	second := refuse(t, 1, nil, "--uds", path)
