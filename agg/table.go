@@ -46,6 +46,10 @@ func newTable(secret [3]uint64) table {
 func (t *table) hash(name, rest []byte) uint64 {
 	h := t.secret[0] ^ uint64(len(name))<<32 ^ uint64(len(rest))
 	h = hashBytes(h, name, t.secret[1])
+	if n := len(rest); n > 0 && n < 4 {
+		// A type without fields: what it is mixed into is mixed already.
+		return h ^ few(rest)*(t.secret[2]|1)
+	}
 	return hashBytes(h, rest, t.secret[2])
 }
 
@@ -62,10 +66,15 @@ func hashBytes(h uint64, b []byte, k uint64) uint64 {
 	case n >= 4:
 		x, y = uint64(binary.LittleEndian.Uint32(b)), uint64(binary.LittleEndian.Uint32(b[n-4:]))
 	case n > 0:
-		x = uint64(b[0]) | uint64(b[n>>1])<<8 | uint64(b[n-1])<<16
+		x = few(b)
 	}
 	hi, lo := bits.Mul64(x^k, y^h)
 	return hi ^ lo
+}
+
+// few returns b, of 1 to 3 bytes, as a number.
+func few(b []byte) uint64 {
+	return uint64(b[0]) | uint64(b[len(b)>>1])<<8 | uint64(b[len(b)-1])<<16
 }
 
 // probe returns the alias at the first cell whose half hash agrees, from cell
@@ -93,6 +102,9 @@ func (t *table) equal(entry uint32, name, rest []byte) bool {
 	}
 	off := a.key % (keyChunk / keyAlign) * keyAlign
 	key := t.keys[a.key/(keyChunk/keyAlign)][off:]
+	if n := len(name); len(rest) == 1 { // most often, and not worth a call
+		return key[n] == rest[0] && bytes.Equal(key[:n], name)
+	}
 	return bytes.Equal(key[:len(name)], name) && bytes.Equal(key[len(name):len(name)+len(rest)], rest)
 }
 

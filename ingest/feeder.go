@@ -2,7 +2,9 @@ package ingest
 
 import (
 	"bytes"
+	"cmp"
 	"net/netip"
+	"slices"
 
 	"cairn/agg"
 	"cairn/internal/metric"
@@ -60,7 +62,7 @@ type Feeder struct {
 	stripe *agg.Stripe
 	parser *Parser
 	events []agg.Raw
-	lines  []line // of events, for samples
+	fed    []line // where events lie: the bytes of a Feed each, in order
 	notes  *Annotations
 
 	// Who sent what is fed is asked only when a line of it is rejected.
@@ -79,7 +81,7 @@ type Feeder struct {
 	rejected []rejection
 }
 
-// line is where a line lies in the buffer, and the packet it came in.
+// line is where a line, or several, lie in the buffer, and the packet they came in.
 type line struct {
 	at, end uint32
 	packet  int32
@@ -94,7 +96,7 @@ type rejection struct {
 func NewFeeder(stripe *agg.Stripe, parser *Parser) *Feeder {
 	return &Feeder{
 		stripe: stripe, parser: parser, origin: ownSender,
-		events: make([]agg.Raw, 0, group), lines: make([]line, 0, group),
+		events: make([]agg.Raw, 0, group),
 	}
 }
 
@@ -107,46 +109,69 @@ func (f *Feeder) Keep(notes *Annotations) { f.notes = notes }
 func (f *Feeder) Feed(buf []byte, at, end int, now metric.UnixMilli, cut bool) {
 	f.pending.Packets++
 	f.pending.Bytes += uint64(end - at)
+	f.fed = append(f.fed, line{uint32(at), uint32(end), int32(f.packet)})
 	for at < end {
-		stop, next := end, end
-		if i := bytes.IndexByte(buf[at:end], '\n'); i >= 0 {
-			stop, next = at+i, at+i+1
+		n := len(f.events) // less than group
+		e := &f.events[:n+1][n]
+		if stop, ok := f.parser.splitPlain(e, buf, at, end); ok && !(cut && stop == end) {
+			f.events, at = f.events[:n+1], stop+1
+		} else {
+			at = f.feedAny(buf, at, end, now, cut)
 		}
-		last := next == end && stop == end
-		if stop > at && buf[stop-1] == '\r' {
-			stop--
+		if len(f.events) >= group || len(f.rejected) >= group {
+			f.Flush(buf, now)
+			f.fed = append(f.fed, line{uint32(at), uint32(end), int32(f.packet)})
 		}
-		if stop > at {
-			f.feedLine(buf, line{uint32(at), uint32(stop), int32(f.packet)}, now, last && cut)
-		}
-		at = next
 	}
 }
 
-func (f *Feeder) feedLine(buf []byte, l line, now metric.UnixMilli, cut bool) {
+// feedAny takes the line that begins at at, and returns where the next one does.
+func (f *Feeder) feedAny(buf []byte, at, end int, now metric.UnixMilli, cut bool) (next int) {
+	stop, next := end, end
+	if i := bytes.IndexByte(buf[at:end], '\n'); i >= 0 {
+		stop, next, cut = at+i, at+i+1, false
+	}
+	if stop > at && buf[stop-1] == '\r' {
+		stop--
+	}
+	if stop == at {
+		return next
+	}
 	before := len(f.events)
 	reason := metric.Truncated
 	switch {
 	case cut:
-	case buf[l.at] == '_' && isAnnotation(buf[l.at:l.end]):
-		reason = f.note(buf[l.at:l.end], now.Sec())
+	case buf[at] == '_' && isAnnotation(buf[at:stop]):
+		reason = f.note(buf[at:stop], now.Sec())
 	default:
 		var ignored bool
-		f.events, ignored, reason = f.parser.split(f.events, buf, int(l.at), int(l.end), now.Sec())
+		f.events, ignored, reason = f.parser.split(f.events, buf, at, stop, now.Sec())
 		if ignored {
 			f.pending.TimeIgnored += uint64(len(f.events) - before)
 		}
 	}
 	if reason != metric.OK {
 		f.pending.Received++
-		f.rejected = append(f.rejected, rejection{l, reason})
+		f.rejected = append(f.rejected, rejection{line{uint32(at), uint32(stop), int32(f.packet)}, reason})
 	}
-	for range len(f.events) - before {
-		f.lines = append(f.lines, l)
+	return next
+}
+
+// lineOf finds the line of an event again.
+func (f *Feeder) lineOf(buf []byte, e *agg.Raw) line {
+	i, found := slices.BinarySearchFunc(f.fed, e.Name, func(l line, at uint32) int { return cmp.Compare(l.at, at) })
+	if !found {
+		i-- // the last one that begins before the line does
 	}
-	if len(f.events) >= group || len(f.rejected) >= group {
-		f.Flush(buf, now)
+	l := f.fed[i]
+	l.at = e.Name
+	if i := bytes.IndexByte(buf[l.at:l.end], '\n'); i >= 0 {
+		l.end = l.at + uint32(i)
 	}
+	if buf[l.end-1] == '\r' {
+		l.end--
+	}
+	return l
 }
 
 // note takes an event or a service check.
@@ -171,7 +196,7 @@ func (f *Feeder) Flush(buf []byte, now metric.UnixMilli) {
 		f.table.add(f, buf, now)
 		f.faults = true
 	}
-	f.events, f.lines, f.rejected = f.events[:0], f.lines[:0], f.rejected[:0]
+	f.events, f.fed, f.rejected = f.events[:0], f.fed[:0], f.rejected[:0]
 }
 
 func (f *Feeder) add(buf []byte, now metric.UnixMilli) {
@@ -183,7 +208,7 @@ func (f *Feeder) add(buf []byte, now metric.UnixMilli) {
 	if accepted < len(f.events) {
 		for i := range f.events {
 			if r := f.events[i].Reason; r != metric.OK {
-				f.rejected = append(f.rejected, rejection{f.lines[i], r})
+				f.rejected = append(f.rejected, rejection{f.lineOf(buf, &f.events[i]), r})
 			}
 		}
 	}

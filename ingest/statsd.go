@@ -66,49 +66,6 @@ func (p *Parser) split(dst []agg.Raw, buf []byte, at, end int, now metric.UnixSe
 		}
 		return dst, false, metric.EmptyName
 	}
-	// Most lines carry one whole number without a sign, of a type of one letter.
-	whole, bar := uint64(0), colon+1
-	for ; bar < len(line); bar++ {
-		d := line[bar] - '0'
-		if d > 9 {
-			break
-		}
-		whole = whole*10 + uint64(d)
-	}
-	if digits := bar - colon - 1; digits == 0 || digits > 15 || bar >= len(line) || line[bar] != '|' {
-		return p.splitAny(dst, buf, at, colon, end, now)
-	}
-	rest := line[bar+1:]
-	if !simple(rest) {
-		return p.splitAny(dst, buf, at, colon, end, now)
-	}
-	e := agg.Raw{
-		Bits: math.Float64bits(float64(whole)), Name: uint32(at), NameLen: uint16(colon),
-		Rest: uint32(at + bar + 1), RestLen: uint16(len(rest)),
-	}
-	if p.Dialect == Etsy {
-		e.Op = agg.Assign
-	}
-	return append(dst, e), false, metric.OK
-}
-
-// simple reports whether rest is the type and the fields of a line of one event
-// of the second of arrival, and not of a set.
-func simple(rest []byte) bool {
-	switch {
-	case len(rest) == 0 || rest[0] == 's' || rest[0] == '|' || rest[0] == ':':
-		return false
-	case len(rest) == 1:
-		return true
-	case rest[1] != '|' || len(rest) > 2 && rest[2] == '@':
-		return false
-	}
-	return stampAt(rest) < 0
-}
-
-// splitAny is split for every line that has a name, which ends at colon.
-func (p *Parser) splitAny(dst []agg.Raw, buf []byte, at, colon, end int, now metric.UnixSec) (events []agg.Raw, ignored bool, reason metric.Reason) {
-	line := buf[at:end]
 	i := bytes.IndexByte(line[colon+1:], '|')
 	if i < 0 {
 		return dst, false, metric.NoType

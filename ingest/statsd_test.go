@@ -26,13 +26,15 @@ var dialects = [numDialects]*Parser{
 	Brubeck:   {Dialect: Brubeck, Limits: metric.DefaultLineLimits},
 }
 
-// read is what p makes of one line, by way of the code that is fast: split, then
-// Resolve, then what a stripe does with both.
+// read is what p makes of one line, by way of the code that is fast: split in
+// one pass or in several, then Resolve, then what a stripe does with both.
 func read(p *Parser, line string) ([]event, metric.Reason) {
 	buf := []byte("before\n" + line + "\nafter")
-	raws, ignored, reason := p.split(nil, buf, 7, 7+len(line), now)
-	if reason != metric.OK {
-		return nil, reason
+	raws, ignored, reason := make([]agg.Raw, 1), false, metric.OK
+	if _, ok := p.splitPlain(&raws[0], buf, 7, len(buf)); !ok {
+		if raws, ignored, reason = p.split(nil, buf, 7, 7+len(line), now); reason != metric.OK {
+			return nil, reason
+		}
 	}
 	var out []event
 	for _, r := range raws {
