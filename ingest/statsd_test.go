@@ -309,3 +309,21 @@ func benchPackets(series int, tags bool) (packets [][]byte, lines int) {
 	}
 	return packets, lines
 }
+
+// TestNothingIsAllocated feeds lines of every kind whose keys are known.
+func TestNothingIsAllocated(t *testing.T) {
+	p := []byte(strings.Join([]string{
+		"c:1|c|#x:1", "c:1.5|c|@0.1", "c:1|c|T1700000000", "g:-5|g|#x:1", "m:12.5:3|ms|@0.5", "s:alice:1|s",
+		"n,k=v:1|c", "x:1|c:2|ms|@0.5:a|s", "n;k=v:1|c:2|c", "größe x:1|h", "x:1|ms|T1700000000",
+	}, "\n"))
+	f := newTestFeeder(testParser)
+	one := func() {
+		f.Feed(p, 0, len(p), now.Milli(), false)
+		f.Flush(p, now.Milli())
+	}
+	one()
+	require.Zero(t, testing.AllocsPerRun(100, one))
+	c, _ := f.Counts()
+	require.EqualValues(t, c.Received, total(c))
+	require.EqualValues(t, 15*c.Packets, c.Accepted)
+}
