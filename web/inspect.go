@@ -14,7 +14,7 @@ import (
 )
 
 // Hot is what GET /api/hot tells: the series with the most events in the complete
-// seconds [From, To).
+// seconds [From, To), of which there is at least one.
 type Hot struct {
 	From, To metric.UnixSec
 	Events   uint64 // of all series
@@ -127,6 +127,10 @@ func (s *Server) events(ctx *fasthttp.RequestCtx) {
 	}
 	to, ok := bound("to", "now")
 	if !ok {
+		return
+	}
+	if from >= to {
+		fail(ctx, fasthttp.StatusBadRequest, fmt.Sprintf("from (%d) is not before to (%d)", from, to), "from")
 		return
 	}
 	n, ok := number(ctx, "limit", defaultEvents, maxEvents)

@@ -40,7 +40,7 @@ const (
 	maxConns      = 4096             // descriptors: well below the usual limit a process
 	maxConnsPerIP = 1024             // one client cannot take them all
 	headerBytes   = 16 << 10         // a request line with 32 filters fits
-	bodyBytes     = 64 << 10         // nothing here takes a body
+	bodyBytes     = 64 << 10         // the longest line that a setting allows fits
 	readTime      = 10 * time.Second // for a whole request
 	writeTime     = 30 * time.Second // for a whole answer
 	idleTime      = 60 * time.Second // between requests on one connection
