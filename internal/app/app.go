@@ -150,7 +150,7 @@ func (a *App) hot(n int) web.Hot {
 	to := metric.SecOf(a.env.Clock.Now())
 	from := to - min(hotSpan, metric.UnixSec(a.config.Grace/time.Second))
 	h := web.Hot{From: from, To: to}
-	h.Series, h.Events = a.agg.Hot(n, from, to)
+	h.Series, h.Events = a.pump.Hot(n, from, to)
 	return h
 }
 
