@@ -25,20 +25,24 @@ type inspected struct {
 	line     string
 	from, to metric.UnixSec
 	n        int
+	turns    int // tokens in the gate meanwhile
 }
 
 func inspect(t *testing.T, hot Hot, report ingest.Report, noted []ingest.Noted) *inspected {
 	t.Helper()
 	s := new(inspected)
 	s.Server = startWith(t, Options{
-		Hot:     func(n int) Hot { s.hot = n; return hot },
+		Hot: func(n int) Hot {
+			s.hot, s.turns = n, len(s.gate)
+			return hot
+		},
 		Rejects: func() ingest.Report { return report },
 		Explain: func(line []byte) []ingest.Explanation {
 			s.line = string(line)
 			return ingest.Explain(line, metric.DefaultLineLimits, 1_700_000_000)
 		},
 		Events: func(from, to metric.UnixSec, n int) []ingest.Noted {
-			s.from, s.to, s.n = from, to, n
+			s.from, s.to, s.n, s.turns = from, to, n, len(s.gate)
 			return noted
 		},
 	})
@@ -236,5 +240,16 @@ func TestBadParametersOfInspection(t *testing.T) {
 			}
 			require.Equal(t, want, resp.Header.Get("Allow"), c.target)
 		}
+	}
+}
+
+func TestInspectionWaitsItsTurn(t *testing.T) {
+	s := inspect(t, Hot{From: 0, To: 10}, ingest.Report{}, nil)
+	for _, path := range []string{"/api/hot", "/api/events"} {
+		s.turns = 0
+		resp, _ := ask(t, s.Server, "GET", path)
+		require.Equal(t, 200, resp.StatusCode)
+		require.Equal(t, 1, s.turns, path)
+		require.Empty(t, s.gate, "given back")
 	}
 }
