@@ -1,9 +1,9 @@
 // Package app puts the parts together: it opens them in an order, runs them, and
 // closes them in the reverse one.
 //
-//	open   inherited sockets ► store ► stripes ► pump ► listeners ► HTTP socket
-//	start  pump ► HTTP ► listeners ► ready
-//	close  listeners (drained) ► HTTP ► pump (everything flushed) ► store
+//	open   inherited sockets ► store ► stripes ► annotations ► pump ► listeners ► HTTP socket
+//	start  memory watch ► pump ► HTTP ► listeners ► ready
+//	close  listeners (drained) ► HTTP ► pump (everything flushed) ► memory watch ► store
 //
 // Nothing is read from a socket before all of it could be opened, and nothing
 // that was read is still in memory when the store closes.
