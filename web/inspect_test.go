@@ -39,7 +39,7 @@ func inspect(t *testing.T, hot Hot, report ingest.Report, noted []ingest.Noted) 
 		Rejects: func() ingest.Report { return report },
 		Explain: func(line []byte) []ingest.Explanation {
 			s.line = string(line)
-			return ingest.Explain(line, metric.DefaultLineLimits, 1_700_000_000)
+			return ingest.Explain(line, ingest.Parser{Limits: metric.DefaultLineLimits}, 1_700_000_000)
 		},
 		Events: func(from, to metric.UnixSec, n int) []ingest.Noted {
 			s.from, s.to, s.n, s.turns = from, to, n, len(s.gate)

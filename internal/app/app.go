@@ -155,7 +155,7 @@ func (a *App) hot(n int) web.Hot {
 }
 
 func (a *App) explain(line []byte) []ingest.Explanation {
-	return ingest.Explain(line, a.config.Line, metric.SecOf(a.env.Clock.Now()))
+	return ingest.Explain(line, *parserOf("dogstatsd", a.config), metric.SecOf(a.env.Clock.Now()))
 }
 
 // Bounds on what the open seconds of one stripe may take, in units of 16 bytes: 8 MiB,

@@ -162,11 +162,12 @@ func TestExplainTellsWhatHappens(t *testing.T) {
 		"l:4|C", "m,k=v:1|c", "n;k=v;q=w:1|c", "o#k=v:1|c", "p[k=v]q:1|c", "r:1|c:2|ms:3|g", fmt.Sprintf("s:1|c|T%d", now-60),
 		fmt.Sprintf("t:1|ms|T%d", now-60), "u v/w:1|c", "x:1|c|@2", "y:z|c", "z:1|q", "novalue", "_e{5,4}:title|text|t:error|#k:v", "_sc|disk|1|m:slow", "_sc|disk|7",
 		"aa,k=v:1|c|#x:y", "bb:1|c|#:x", fmt.Sprintf("cc:1|c|T%d", now+500), "dd:0x10|c",
+		"ee:1|c|c:ci-abc|#k:v", "ff:1|ms|e:it-false,cn-x|card:low", "gg,k=v:1|c|c:in-7",
 	}
 	for _, dialect := range []string{"dogstatsd", "etsy", "brubeck"} {
 		t.Run(dialect, func(t *testing.T) {
 			t.Parallel()
-			s := startServer(t, "--udp", "127.0.0.1:0", "--udp", "etsy@127.0.0.1:0", "--udp", "brubeck@127.0.0.1:0")
+			s := startServer(t, "--udp", "127.0.0.1:0", "--udp", "etsy@127.0.0.1:0", "--udp", "brubeck@127.0.0.1:0", "--origin-tags")
 			to := s.DialTo("UDP", dialect)
 			sent := 0
 			for _, line := range lines {
