@@ -235,11 +235,23 @@ func requireAsSaid(t *testing.T, s *server, line string, e explained, before, af
 		}
 		a := s.Query(args)
 		require.Len(t, a.Series, 1, line)
+		require.ElementsMatch(t, args["by"], s.tagKeys(x.Name, x.Kind), "tags of %q", line)
 		require.Equal(t, tags, a.Series[0].Tags, line)
 		require.InDelta(t, want[[2]string{x.Name, x.Kind}], a.Series[0].Total, 1e-9, line)
 		at := a.Times[slices.IndexFunc(a.Series[0].Values, func(v *float64) bool { return v != nil })]
 		require.InDelta(t, x.Time, at, 3, "%q is in another second", line)
 	}
+}
+
+// tagKeys returns the keys that a metric's series have, as GET /api/tags lists them.
+func (s *server) tagKeys(metric, kind string) (keys []string) {
+	s.t.Helper()
+	var body struct{ Tags []struct{ Key string } }
+	s.getJSON("/api/tags", url.Values{"metric": {metric}, "kind": {kind}}, &body)
+	for _, tag := range body.Tags {
+		keys = append(keys, tag.Key)
+	}
+	return keys
 }
 
 // eventRow is one row of GET /api/events.
