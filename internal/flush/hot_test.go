@@ -14,7 +14,7 @@ import (
 // that are new: no series gets events that are not its own.
 func TestHotDuringFlushes(t *testing.T) {
 	r := newRig(t, vfs.NewMem(), 1)
-	const rounds, most = 80, 30_000
+	const rounds, most = 200, 40_000
 	var wg sync.WaitGroup
 	stop := make(chan struct{})
 	for range 2 {
