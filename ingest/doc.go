@@ -14,8 +14,8 @@
 // annotation.go. Explain says how each dialect reads a line.
 //
 // Invariants:
-//   - every line that is not blank ends up accepted or under one reason: what a
-//     Feeder counts as received is the sum of both, at every instant
+//   - every line that is not empty ends up accepted, noted or under one reason: what
+//     a Feeder counts as received is the sum of the three, at every instant
 //   - a bad line never harms its neighbours
 //   - no allocation an event once its key was seen
 //

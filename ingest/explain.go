@@ -65,14 +65,15 @@ type ExplainedWarning struct {
 	Sentence string `json:"sentence"`
 }
 
-// Explain says how each dialect reads one line that arrives at now, without
-// counting it. A line end is not a part of the line; what follows one is not read.
-func Explain(line []byte, limits metric.LineLimits, now metric.UnixSec) []Explanation {
+// Explain says how a parser like that reads one line that arrives at now in each
+// dialect, whatever like's own is, without counting it. A line end is not a part of the line; what follows one is not read.
+func Explain(line []byte, like Parser, now metric.UnixSec) []Explanation {
 	line, _, _ = bytes.Cut(line, []byte{'\n'})
 	line = bytes.TrimSuffix(line, []byte{'\r'})
 	out := make([]Explanation, 0, numDialects)
 	for d := range numDialects {
-		p := &Parser{Dialect: d, Limits: limits}
+		p := like
+		p.Dialect = d
 		e := p.explain(line, now)
 		e.Dialect = d.String()
 		out = append(out, e)

@@ -15,7 +15,7 @@ import (
 func requireExplained(t testing.TB, line string, limits metric.LineLimits) {
 	t.Helper()
 	line, _, _ = strings.Cut(line, "\n")
-	all := Explain([]byte(line+"\r\n"), limits, now)
+	all := Explain([]byte(line+"\r\n"), Parser{Limits: limits}, now)
 	require.Len(t, all, int(numDialects))
 	for d, e := range all {
 		p := &Parser{Dialect: Dialect(d), Limits: limits}
@@ -101,7 +101,7 @@ func TestExplainPointsAtTheFault(t *testing.T) {
 		{"_sc|a|0|h:x|d:7", metric.TooOld, 14, "7"},
 		{"_sc|a|0|#x,:y", metric.BadTag, 11, ":y"},
 	} {
-		r := Explain([]byte(c.line), metric.DefaultLineLimits, now)[0].Rejected
+		r := Explain([]byte(c.line), Parser{Limits: metric.DefaultLineLimits}, now)[0].Rejected
 		require.NotNil(t, r, "%q", c.line)
 		require.Equal(t, c.reason.String(), r.Reason, "%q", c.line)
 		require.Equal(t, c.text, r.Text, "%q", c.line)
@@ -111,16 +111,16 @@ func TestExplainPointsAtTheFault(t *testing.T) {
 }
 
 func TestExplainAsJSON(t *testing.T) {
-	all := Explain([]byte("a,k=v:-2|g\r\nnext:1|c"), metric.DefaultLineLimits, now)
+	all := Explain([]byte("a,k=v:-2|g\r\nnext:1|c"), Parser{Limits: metric.DefaultLineLimits}, now)
 	b, err := json.Marshal(all[1])
 	require.NoError(t, err)
 	require.JSONEq(t, `{"dialect": "etsy", "events": [
 		{"name": "a", "kind": "gauge", "value": -2, "op": "adjust", "weight": 1, "time": 1700000000, "tags": [{"key": "k", "value": "v"}]}
 	]}`, string(b))
-	b, err = json.Marshal(Explain([]byte("a:0|q"), metric.DefaultLineLimits, now)[0])
+	b, err = json.Marshal(Explain([]byte("a:0|q"), Parser{Limits: metric.DefaultLineLimits}, now)[0])
 	require.NoError(t, err)
 	require.Contains(t, string(b), `"reason":"bad_type"`)
-	b, err = json.Marshal(Explain([]byte("a:0.5|ms|@0.1|T5"), metric.DefaultLineLimits, now)[2])
+	b, err = json.Marshal(Explain([]byte("a:0.5|ms|@0.1|T5"), Parser{Limits: metric.DefaultLineLimits}, now)[2])
 	require.NoError(t, err)
 	require.Contains(t, string(b), `"value":0.5,"weight":10,"time":1700000000,"tags":[]`)
 	require.Contains(t, string(b), `"warning":"time_ignored"`)

@@ -45,6 +45,13 @@ func TestAnnotationsAreKept(t *testing.T) {
 	require.NoError(t, s.Close())
 }
 
+// TestGoldenAnnotation holds the bytes that docs/format.md draws.
+func TestGoldenAnnotation(t *testing.T) {
+	require.Equal(t, []byte{0x13, 0, 0, 0, 0, 0, 0, 1, 2}, annotationKey(258))
+	a := metric.Annotation{Time: 1000, Check: true, Title: "disk", Status: "ok", Tags: metric.NewTagset([]metric.Tag{{Key: "env", Value: "prod"}})}
+	require.Equal(t, []byte("\x01\x01\xe8\x07\x04disk\x00\x02ok\x00\x00\x00\x00\x09\x03env\x04prod"), appendAnnotation(nil, &a))
+}
+
 func FuzzAnnotation(f *testing.F) {
 	a := note(1)
 	f.Add(appendAnnotation(nil, &a))

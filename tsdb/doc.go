@@ -1,12 +1,13 @@
 // Package tsdb keeps sealed buckets in Pebble, in four tiers, and the index of
 // the series that they belong to.
 //
-// In come batches (Batch): for each series that changed, its sums in order of
-// time, with new series and the cursor, committed as one atomic and synced unit.
+// In come batches (Batch): for each series that changed, its sums or buckets in
+// order of time, with new series, annotations and the cursor, committed as one atomic
+// and synced unit: a Pebble batch, or tables if there are many (commit.go).
 // Out go, from a Snapshot, the slots of the chunks that a query selects.
 //
 // A chunk is all buckets of one series in one partition: one key. Batches write
-// Merge operands to the keys of every tier; operands add, so that compaction does
+// Merge operands to the keys of every tier; operands add up, so that compaction does
 // the rollup and Σ 1s = Σ 10s = Σ 1m = Σ 1h holds at every instant and across
 // every crash. docs/format.md draws keys and values.
 //

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"cairn/internal/bucket"
 	"cairn/internal/metric"
 )
 
@@ -82,6 +83,35 @@ func TestGoldenRun(t *testing.T) {
 	run = appendRunSlot(run, 6, 6, -1)
 	run = appendRunSlot(run, 7, 107, 1.5)
 	require.Equal(t, []byte{0x11, 0x0a, 0x06, 0x00, 0x01, 0xc9, 0x01, 0, 0, 0, 0, 0, 0, 0xf8, 0x3f}, run)
+}
+
+// TestGoldenBuckets holds the bytes that docs/format.md draws, and that the two other
+// kinds are framed alike.
+func TestGoldenBuckets(t *testing.T) {
+	start := metric.Tier10s.Start(5000)
+	reading := func(sec metric.UnixSec, late metric.UnixMilli, v float64) bucket.Dated {
+		g := bucket.New(metric.Gauge).(*bucket.Gauge)
+		g.Observe(v, sec, sec.Milli()+late)
+		return bucket.Dated{Sec: sec, Events: 1, Bucket: g}
+	}
+	fold := func(dated ...bucket.Dated) (out []byte) {
+		var f bucketFolder
+		require.NoError(t, f.fold(metric.Tier10s, dated, func(partition uint32, run []byte) error {
+			require.EqualValues(t, 5000, partition)
+			out = append(out, run...)
+			return nil
+		}))
+		return out
+	}
+	require.Equal(t, []byte{0x12, 0x05, 0x04, 0x06, 0xc8, 0x01, 0x50, 0x64, 0x03, 0x00, 0x00, 0x04},
+		fold(reading(start+53, 200, 20), reading(start+1060, 0, 1)))
+
+	d := bucket.New(metric.Distribution).(*bucket.Distribution)
+	d.Observe(250, 2)
+	require.Equal(t, []byte{0x13, 0x05, 0x04, 0x00, 0x08, 0xe8, 0x07}, fold(bucket.Dated{Sec: start + 50, Events: 1, Bucket: d}))
+	set := bucket.New(metric.Set).(*bucket.Set)
+	set.Insert(5<<39 | 1<<38)
+	require.Equal(t, []byte{0x14, 0x05, 0x03, 0x00, 0x01, 0x05}, fold(bucket.Dated{Sec: start + 50, Events: 1, Bucket: set}))
 }
 
 // TestMergeIsOrderless splits sums over operands and merges them as compactions

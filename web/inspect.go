@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 	"strings"
@@ -14,7 +15,7 @@ import (
 )
 
 // Hot is what GET /api/hot tells: the series with the most events in the complete
-// seconds [From, To).
+// seconds [From, To), of which there is at least one.
 type Hot struct {
 	From, To metric.UnixSec
 	Events   uint64 // of all series
@@ -57,6 +58,21 @@ func number(ctx *fasthttp.RequestCtx, param string, def, most int) (int, bool) {
 		return 0, false
 	}
 	return n, true
+}
+
+// gated makes a handler wait for its turn among the queries: a walk over all open
+// sums, or an answer of megabytes, costs as much as one.
+func (s *Server) gated(serve func(*fasthttp.RequestCtx)) func(*fasthttp.RequestCtx) {
+	return func(ctx *fasthttp.RequestCtx) {
+		limit, cancel := context.WithTimeout(context.Background(), queryTime)
+		defer cancel()
+		if !s.enter(limit) {
+			s.failQuery(ctx, limit.Err())
+			return
+		}
+		defer s.leave()
+		serve(ctx)
+	}
 }
 
 func (s *Server) hot(ctx *fasthttp.RequestCtx) {
@@ -127,6 +143,10 @@ func (s *Server) events(ctx *fasthttp.RequestCtx) {
 	}
 	to, ok := bound("to", "now")
 	if !ok {
+		return
+	}
+	if from >= to {
+		fail(ctx, fasthttp.StatusBadRequest, fmt.Sprintf("from (%d) is not before to (%d)", from, to), "from")
 		return
 	}
 	n, ok := number(ctx, "limit", defaultEvents, maxEvents)

@@ -40,7 +40,7 @@ const (
 	maxConns      = 4096             // descriptors: well below the usual limit a process
 	maxConnsPerIP = 1024             // one client cannot take them all
 	headerBytes   = 16 << 10         // a request line with 32 filters fits
-	bodyBytes     = 64 << 10         // nothing here takes a body
+	bodyBytes     = 64 << 10         // the longest line that a setting allows fits
 	readTime      = 10 * time.Second // for a whole request
 	writeTime     = 30 * time.Second // for a whole answer
 	idleTime      = 60 * time.Second // between requests on one connection
@@ -159,10 +159,10 @@ func (s *Server) table() map[string]route {
 		"/api/metrics": {fasthttp.MethodGet, s.metrics},
 		"/api/tags":    {fasthttp.MethodGet, s.tags},
 		"/api/status":  {fasthttp.MethodGet, s.status},
-		"/api/hot":     {fasthttp.MethodGet, s.hot},
+		"/api/hot":     {fasthttp.MethodGet, s.gated(s.hot)},
 		"/api/rejects": {fasthttp.MethodGet, s.rejects},
 		"/api/explain": {fasthttp.MethodPost, s.explain},
-		"/api/events":  {fasthttp.MethodGet, s.events},
+		"/api/events":  {fasthttp.MethodGet, s.gated(s.events)},
 		"/metrics":     {fasthttp.MethodGet, s.selfMetrics},
 		"/-/healthy":   {fasthttp.MethodGet, s.healthy},
 		"/-/ready":     {fasthttp.MethodGet, s.readiness},

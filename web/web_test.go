@@ -37,11 +37,16 @@ func TestMain(m *testing.M) {
 
 func start(t *testing.T, acquire func() (*query.View, error)) *Server {
 	t.Helper()
-	s, err := Listen("127.0.0.1:0", Options{
-		Executor: &query.Executor{Acquire: acquire}, Clock: clock.NewManual(time.Unix(1_700_000_000, 0)),
-		Log: slog.New(slog.DiscardHandler), Status: func() Status { return Status{Version: "test"} },
+	return startWith(t, Options{
+		Executor: &query.Executor{Acquire: acquire}, Status: func() Status { return Status{Version: "test"} },
 		Metrics: func(b []byte) []byte { return append(b, "cairn_x 1\n"...) },
 	})
+}
+
+func startWith(t *testing.T, o Options) *Server {
+	t.Helper()
+	o.Clock, o.Log = clock.NewManual(time.Unix(1_700_000_000, 0)), slog.New(slog.DiscardHandler)
+	s, err := Listen("127.0.0.1:0", o)
 	require.NoError(t, err)
 	s.Start(func(err error) { t.Error(err) })
 	t.Cleanup(func() {

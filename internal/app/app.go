@@ -1,9 +1,9 @@
 // Package app puts the parts together: it opens them in an order, runs them, and
 // closes them in the reverse one.
 //
-//	open   inherited sockets ► store ► stripes ► pump ► listeners ► HTTP socket
-//	start  pump ► HTTP ► listeners ► ready
-//	close  listeners (drained) ► HTTP ► pump (everything flushed) ► store
+//	open   inherited sockets ► store ► stripes ► annotations ► pump ► listeners ► HTTP socket
+//	start  memory watch ► pump ► HTTP ► listeners ► ready
+//	close  listeners (drained) ► HTTP ► pump (everything flushed) ► memory watch ► store
 //
 // Nothing is read from a socket before all of it could be opened, and nothing
 // that was read is still in memory when the store closes.
@@ -150,12 +150,12 @@ func (a *App) hot(n int) web.Hot {
 	to := metric.SecOf(a.env.Clock.Now())
 	from := to - min(hotSpan, metric.UnixSec(a.config.Grace/time.Second))
 	h := web.Hot{From: from, To: to}
-	h.Series, h.Events = a.agg.Hot(n, from, to)
+	h.Series, h.Events = a.pump.Hot(n, from, to)
 	return h
 }
 
 func (a *App) explain(line []byte) []ingest.Explanation {
-	return ingest.Explain(line, a.config.Line, metric.SecOf(a.env.Clock.Now()))
+	return ingest.Explain(line, *parserOf("dogstatsd", a.config), metric.SecOf(a.env.Clock.Now()))
 }
 
 // Bounds on what the open seconds of one stripe may take, in units of 16 bytes: 8 MiB,

@@ -149,6 +149,7 @@ func TestTheLimitCutsRowsAndNotTheTotal(t *testing.T) {
 var paths = map[string]int{
 	"/": 200, "/index.html": 200, "/app.css": 200, "/favicon.svg": 200,
 	"/api/query": 400, "/api/metrics": 200, "/api/tags": 400, "/api/status": 200,
+	"/api/hot": 200, "/api/rejects": 200, "/api/events": 200,
 	"/metrics": 200, "/-/healthy": 200, "/-/ready": 200,
 	"/api/nothing": 404, "/nothing": 404, "/static/index.html": 404, "/../../etc/passwd": 404, "/js/": 404,
 }

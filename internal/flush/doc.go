@@ -2,7 +2,8 @@
 // queries read.
 //
 // Every interval, aligned to the clock, it seals what is older than the grace
-// period, takes it out of the stripes and commits it as one batch:
+// period, takes it out of the stripes and commits it as one batch, with the
+// annotations that came meanwhile. In the seconds between it packs lists that have ended.
 //
 //	        Spill(W)     Detach(W)            Commit            publish
 //	stripes ───────► lists ──────► frozen ─────────────► store ─────────► snapshot
@@ -17,7 +18,7 @@
 // Invariants:
 //   - a sum is in exactly one of stripes, frozen and store
 //   - what could not be committed stays frozen and is tried again with the next
-//     flush; nothing is dropped
+//     flush; no sum is dropped
 //   - accepted events = open + frozen + stored since the start, at every instant
 //     at which the view's lock is free
 package flush

@@ -72,6 +72,13 @@ func (p *Pump) View() (*query.View, error) {
 	}, nil
 }
 
+// Hot is agg.Aggregator.Hot, while no flush takes away the lists that it walks.
+func (p *Pump) Hot(n int, from, to metric.UnixSec) (top []agg.Hot, all uint64) {
+	p.view.RLock()
+	defer p.view.RUnlock()
+	return p.agg.Hot(n, from, to)
+}
+
 // notInStore returns those handles that were not flushed yet. The caller holds
 // the view's lock.
 func (p *Pump) notInStore(handles []agg.Handle) []agg.Handle {
