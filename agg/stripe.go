@@ -118,7 +118,7 @@ type Stripe struct {
 }
 
 // stage is how many events are hashed, probed and added together, so that their
-// cache misses overlap: 256 events of 48 bytes stay in the first-level cache.
+// cache misses overlap: 256 events of 40 bytes stay in the first-level cache.
 const stage = 256
 
 func newStripe(r *Registry, resolve Resolver, secret [3]uint64) *Stripe {
