@@ -140,7 +140,7 @@ func TestTiersAgreeBeforeAFlushAndAfterARestart(t *testing.T) {
 func TestTiersAgreeWhileFlushing(t *testing.T) {
 	t.Parallel()
 	k := newKnown()
-	s := startServer(t, "--grace", "5s") // long enough to look several times on the way
+	s := startServer(t, "--grace", "4s") // long enough to look several times on the way
 	k.send(t, s, random(t), 100)
 	s.AwaitReceived(k.events)
 	looks := 0
