@@ -70,18 +70,19 @@ func (r *report) markdown(args string, now time.Time) string {
 // ratio returns Cairn's CPU time an event, with what it does afterwards, over
 // the sink's.
 func (w row) ratio() float64 {
-	return (median(w.cairn, round.each) + w.rest) / median(w.sink, round.each)
+	return w.cost() / median(w.sink, round.each)
 }
 
-// noise is how much dearer than another workload one may seem that has to cost
-// the same.
-const noise = 1.1
+// cost is that CPU time, in seconds a million events.
+func (w row) cost() float64 { return median(w.cairn, round.each) + w.rest }
 
-// barOf returns the highest ratio that w may have; 0: any.
+// barOf returns the highest ratio that w may have; 0: any. A workload that must
+// cost no more than another is held to the other's CPU time, over its own sink's:
+// that one has other datagrams.
 func (r *report) barOf(w row) float64 {
 	for _, other := range r.rows {
 		if other.name == w.like {
-			return noise * other.ratio()
+			return other.cost() / median(w.sink, round.each)
 		}
 	}
 	return w.bar
