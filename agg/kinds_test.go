@@ -187,6 +187,17 @@ func TestWeightOfADistribution(t *testing.T) {
 	require.EqualValues(t, 3, a.Counts().Accepted)
 }
 
+func TestWeightIsBounded(t *testing.T) {
+	a := newTest(1, roomy)
+	s := a.Stripe(0)
+	s.Lock()
+	defer s.Unlock()
+	h, _ := a.Registry.Intern(metric.Series{ID: metric.ID{Name: "m", Kind: metric.Distribution}})
+	i := s.slotFor(h, metric.Distribution)
+	require.Equal(t, metric.BadRate, s.addAs(i, metric.Distribution, Weight{1e308, 1}, &Raw{Bits: bitsOf(0)}, 0, 5000))
+	require.Equal(t, metric.OK, s.addAs(i, metric.Distribution, Weight{1e15, 1}, &Raw{Bits: bitsOf(0)}, 0, 5000))
+}
+
 func TestLevels(t *testing.T) {
 	a := newTest(2, roomy)
 	adjust := func(v float64) Raw { return Raw{Bits: bitsOf(v), Op: Adjust} }

@@ -7,6 +7,10 @@ import (
 	"cairn/internal/metric"
 )
 
+// maxWeight is how many observations one event may stand for: no sum of such
+// weights overflows, and no sender samples one in 10^15.
+const maxWeight = 1e15
+
 // addAs puts one event into the bucket of sec, or of its arrival if sec is 0.
 func (s *Stripe) addAs(i uint32, k metric.Kind, w Weight, e *Raw, sec metric.UnixSec, at metric.UnixMilli) metric.Reason {
 	switch k {
@@ -18,6 +22,9 @@ func (s *Stripe) addAs(i uint32, k metric.Kind, w Weight, e *Raw, sec metric.Uni
 		v := math.Float64frombits(e.Bits)
 		if x := w.Of(v); !(x <= metric.MaxValue && x >= -metric.MaxValue) {
 			return metric.BadValue
+		}
+		if w.Num/w.Den > maxWeight {
+			return metric.BadRate
 		}
 		b, reason := s.current(i, k, at.Sec())
 		if reason == metric.OK {

@@ -298,7 +298,7 @@ func (s *Stripe) first(name, rest []byte, e *Raw, at metric.UnixMilli) metric.Re
 		}
 		return s.addAs(i, r.Series.Kind, r.Weight, e, r.Sec, at)
 	}
-	if w, ok := s.weight(r.Weight); ok && len(s.table.aliases) < aliasesPerSeries*s.registry.limits.Series {
+	if w, ok := s.weight(r.Weight); ok && !s.registry.Full() && len(s.table.aliases) < aliasesPerSeries*s.registry.limits.Series {
 		s.table.insert(e.hash, name, rest, i, howOf(r.Series.Kind, w))
 	}
 	return s.addAs(i, r.Series.Kind, r.Weight, e, e.Sec, at)

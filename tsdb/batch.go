@@ -18,6 +18,7 @@ type Batch struct {
 	spare       []row // as large as rows
 	operands    arena
 	one         []byte  // the operands of the row that is being added
+	ref         Ref     // of that row
 	places      []place // that operands are for, in the order in which they came up
 	placeOf     map[place]int
 	run         []byte
@@ -142,7 +143,7 @@ func (b *Batch) AddBuckets(r Ref, dated []bucket.Dated) error {
 
 // begin begins a row. last is the latest second that it will hold.
 func (b *Batch) begin(r Ref, last metric.UnixSec) {
-	b.one = b.one[:0]
+	b.one, b.ref = b.one[:0], r
 	if b.lastMetric != r.metric { // rows of one metric often come together
 		b.lastMetric, b.lastSeen = r.metric, 0
 	}
@@ -151,6 +152,10 @@ func (b *Batch) begin(r Ref, last metric.UnixSec) {
 		b.seen[r.metric] = max(b.seen[r.metric], last)
 	}
 }
+
+// longRow is the length at which a row ends and the next one of its series begins:
+// a series may have old timestamps in thousands of partitions.
+const longRow = 512 << 10
 
 // end ends a row.
 func (b *Batch) end(r Ref) error {
@@ -167,7 +172,12 @@ func (b *Batch) appendOperand(partition uint32, run []byte) error {
 	b.one = binary.AppendUvarint(b.one, uint64(b.placeNo(place{b.tier, partition})+1))
 	b.one = binary.AppendUvarint(b.one, uint64(len(run)))
 	b.one = append(b.one, run...)
-	return nil
+	if len(b.one) < longRow {
+		return nil
+	}
+	err := b.end(b.ref)
+	b.one = b.one[:0]
+	return err
 }
 
 func (b *Batch) placeNo(p place) int {

@@ -39,17 +39,17 @@ type operand struct {
 	bytes []byte // nil: there is none
 }
 
-// next returns the operand that begins at *at and moves *at behind it.
-func (b *Batch) next(at *uint32) operand {
-	rest := b.operands.from(*at)
-	no, n := binary.Uvarint(rest)
+// next cuts the first operand off rest, which is that of a row.
+func next(rest *[]byte) operand {
+	b := *rest
+	no, n := binary.Uvarint(b)
 	if no == 0 {
 		return operand{}
 	}
-	size, m := binary.Uvarint(rest[n:])
+	size, m := binary.Uvarint(b[n:])
 	end := n + m + int(size)
-	*at += uint32(end)
-	return operand{int(no - 1), rest[n+m : end]}
+	*rest = b[end:]
+	return operand{int(no - 1), b[n+m : end]}
 }
 
 // chunkWriter writes one operand a key.
@@ -68,9 +68,9 @@ type placed struct {
 
 // series writes the rows of one series.
 func (c *chunkWriter) series(rows []row) error {
-	at := rows[0].at
 	if len(rows) == 1 {
-		for v := c.b.next(&at); v.bytes != nil; v = c.b.next(&at) {
+		rest := c.b.operands.from(rows[0].at)
+		for v := next(&rest); v.bytes != nil; v = next(&rest) {
 			if err := c.put(placed{rows[0].ref, v}); err != nil {
 				return err
 			}
@@ -85,7 +85,8 @@ func (c *chunkWriter) series(rows []row) error {
 // placed appends all operands of rows to dst.
 func (b *Batch) placed(dst []placed, rows []row) []placed {
 	for _, r := range rows {
-		for v := b.next(&r.at); v.bytes != nil; v = b.next(&r.at) {
+		rest := b.operands.from(r.at)
+		for v := next(&rest); v.bytes != nil; v = next(&rest) {
 			dst = append(dst, placed{r.ref, v})
 		}
 	}
