@@ -3,6 +3,7 @@ package ingest
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"sync"
 
 	"cairn/internal/metric"
@@ -43,6 +44,9 @@ func (a *Annotations) Add(n metric.Annotation) {
 }
 
 func (a *Annotations) add(n Noted) {
+	for _, text := range []*string{&n.Title, &n.Text, &n.Host, &n.Key, &n.Source} {
+		*text = strings.Clone(*text) // it must not keep the line that it was cut from
+	}
 	a.bytes += textSize(&n)
 	for len(a.kept) > 0 && (len(a.kept) >= maxAnnotations || a.bytes > maxAnnotationBytes) {
 		a.bytes -= textSize(&a.kept[0])

@@ -209,7 +209,7 @@ func (b *Batch) SetCursor(w metric.UnixSec) { b.cursor = w }
 func (b *Batch) Commit() error {
 	var err error
 	if len(b.rows) >= b.s.bulkRows {
-		err = b.s.ingest(b.write)
+		err = b.s.ingest(b.write, len(b.places) > narrow)
 	} else {
 		err = b.s.apply(b.write)
 	}

@@ -49,6 +49,7 @@ type tables struct {
 	s     *Store
 	paths []string
 	open  []*table // one for each place that is being written
+	wide  bool     // chunks come in the order of keys: those of a tier share tables
 }
 
 // table is one that is being written. Keys of a place come in ascending order, and
@@ -74,8 +75,8 @@ func placeOf(key []byte) (p [placeLen]byte) {
 
 // ingest commits what write writes as tables. Pebble syncs its manifest when it
 // takes them over, and takes all or none.
-func (s *Store) ingest(write func(writer) error) (err error) {
-	t := &tables{s: s}
+func (s *Store) ingest(write func(writer) error, wide bool) (err error) {
+	t := &tables{s: s, wide: wide}
 	if err = write(t); err == nil {
 		err = t.finish(0)
 	}
@@ -91,6 +92,9 @@ func (s *Store) ingest(write func(writer) error) (err error) {
 // table returns the one that a key goes to.
 func (t *tables) table(key []byte, size int) (*sstable.Writer, error) {
 	p := placeOf(key)
+	if t.wide {
+		p = [placeLen]byte{key[0]}
+	}
 	for i, open := range t.open {
 		if open.place != p {
 			continue
