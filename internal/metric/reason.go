@@ -54,7 +54,7 @@ var reasonSentences = [NumReasons]string{
 	BadValue:       "not a decimal number within ±1e290, also once it is divided by its rate; NaN, infinities, hexadecimal and blanks are none",
 	BadType:        "not one of the types `c`, `m`, `g`, `ms`, `h`, `d`, `s`, in the dialect brubeck also `C`; or, among several values with types of their own, a field other than a rate",
 	MixedTags:      "tags in a `#` field of a line that has tags in its name, or several values with types of their own",
-	BadRate:        "the sample rate is not a number above 0 and up to 1, or is given twice",
+	BadRate:        "the sample rate is not a number above 0 and up to 1, or is given twice; or an observation would stand for more than 10^15",
 	BadTimestamp:   "the timestamp is not a positive whole number of seconds, or is given twice",
 	Future:         "the timestamp is more than 10 s ahead of the clock",
 	TooOld:         "the timestamp is more than 400 days ago",
