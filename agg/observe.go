@@ -20,64 +20,88 @@ func (s *Stripe) addAs(i uint32, k metric.Kind, w Weight, e *Raw, sec metric.Uni
 		return s.addGauge(i, math.Float64frombits(e.Bits), e.Op, sec, at)
 	case metric.Distribution:
 		v := math.Float64frombits(e.Bits)
-		if x := w.Of(v); !(x <= metric.MaxValue && x >= -metric.MaxValue) {
-			return metric.BadValue
+		if reason := checkNumber(k, v, w); reason != metric.OK {
+			return reason
 		}
-		if w.Num/w.Den > maxWeight {
-			return metric.BadRate
-		}
-		b, reason := s.current(i, k, at.Sec())
+		b, reason := s.bucketFor(i, k, sec, at.Sec())
 		if reason == metric.OK {
 			b.(*bucket.Distribution).Observe(v, w.Num/w.Den)
 		}
 		return reason
 	}
-	b, reason := s.current(i, k, at.Sec())
+	b, reason := s.bucketFor(i, k, sec, at.Sec())
 	if reason == metric.OK {
 		b.(*bucket.Set).Insert(e.Bits)
 	}
 	return reason
 }
 
+// checkNumber says what is wrong with the number of an event. A set's member is a
+// hash, and no number is wrong.
+func checkNumber(k metric.Kind, v float64, w Weight) metric.Reason {
+	switch k {
+	case metric.Counter, metric.Distribution:
+		v = w.Of(v)
+	case metric.Set:
+		return metric.OK
+	}
+	switch {
+	case !(v <= metric.MaxValue && v >= -metric.MaxValue):
+		return metric.BadValue
+	case k == metric.Distribution && w.Num/w.Den > maxWeight:
+		return metric.BadRate
+	}
+	return metric.OK
+}
+
 // addGauge takes one reading. A sample rate means nothing for it: it stands for
 // itself.
 func (s *Stripe) addGauge(i uint32, v float64, op Op, sec metric.UnixSec, at metric.UnixMilli) metric.Reason {
-	if !(v <= metric.MaxValue && v >= -metric.MaxValue) {
-		return metric.BadValue
+	if reason := checkNumber(metric.Gauge, v, Weight{1, 1}); reason != metric.OK {
+		return reason
 	}
 	if sec == 0 {
 		sec = at.Sec()
 	}
-	b, reason := s.gaugeOf(i, sec, at.Sec())
+	b, reason := s.bucketFor(i, metric.Gauge, sec, at.Sec())
 	if reason != metric.OK {
 		return reason
 	}
 	if op != Reading {
 		v = s.registry.level(Handle(i), v, op)
 	}
-	b.Observe(v, sec, at)
+	b.(*bucket.Gauge).Observe(v, sec, at)
 	return metric.OK
 }
 
-// gaugeOf returns the bucket of a gauge for one more reading in sec.
-func (s *Stripe) gaugeOf(i uint32, sec, now metric.UnixSec) (*bucket.Gauge, metric.Reason) {
+// bucketFor returns the bucket of sec for one more event that arrived in now. sec is
+// 0 where the event does not name its second: it is now then, or a later one if the
+// slot has moved on; two connections that share a stripe may read the clock in one
+// order and feed in the other. What is in the journal already goes into exactly its
+// second, so that a replay puts it there too.
+func (s *Stripe) bucketFor(i uint32, k metric.Kind, sec, now metric.UnixSec) (bucket.Bucket, metric.Reason) {
+	if sec == 0 {
+		sec = now
+		if !s.trusted {
+			return s.current(i, k, now)
+		}
+	}
 	sl := &s.slots[i]
 	if uint32(sec) == sl.sec || sec == now && uint32(sec) > sl.sec {
-		b, reason := s.current(i, metric.Gauge, sec)
-		if reason != metric.OK {
-			return nil, reason
-		}
-		return b.(*bucket.Gauge), metric.OK
+		return s.current(i, k, sec)
+	}
+	if sec < s.sealed {
+		s.amended++
 	}
 	if b := s.seconds[sec]; b != nil {
 		if at, ok := b.stamped[i]; ok {
 			p := &b.buckets[at]
 			p.n++
 			b.events++
-			return p.b.(*bucket.Gauge), metric.OK
+			return p.b, metric.OK
 		}
 	}
-	if s.entries >= s.registry.limits.Entries {
+	if s.crowded() {
 		return nil, metric.Overload
 	}
 	b := s.second(sec)
@@ -85,16 +109,15 @@ func (s *Stripe) gaugeOf(i uint32, sec, now metric.UnixSec) (*bucket.Gauge, metr
 		b.stamped = make(map[uint32]uint32)
 	}
 	b.stamped[i] = uint32(len(b.buckets))
-	g := s.bucketPool.get(metric.Gauge)
+	g := s.bucketPool.get(k)
 	s.pushBucket(b, sec, bucketPartial{slot: i, n: 1, b: g})
-	return g.(*bucket.Gauge), metric.OK
+	return g, metric.OK
 }
 
 // current returns the bucket in a slot for one more event in sec. An event from
-// before the slot's second joins the slot's: two connections that share a stripe
-// may read the clock in one order and feed in the other.
+// before the slot's second joins the slot's.
 func (s *Stripe) current(i uint32, k metric.Kind, sec metric.UnixSec) (bucket.Bucket, metric.Reason) {
-	if s.entries >= s.registry.limits.Entries {
+	if s.crowded() {
 		return nil, metric.Overload // an event may need new memory, unlike a counter's
 	}
 	sl := &s.slots[i]

@@ -18,6 +18,8 @@ import (
 type packed struct {
 	bytes  []byte
 	blocks []uint32 // where each block begins in bytes, and where the last one ends
+	events uint64
+	units  float64
 }
 
 // blockSlots is how many slots one block spans: small enough that a query for one
@@ -52,6 +54,8 @@ func (k *packer) pack(l *partials) packed {
 			r := &rows[p.slot%blockSlots]
 			r.n += p.n
 			r.sum += p.sum
+			out.events += uint64(p.n)
+			out.units += p.sum
 		}
 		skipped := uint64(0)
 		for i := range rows {

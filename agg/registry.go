@@ -62,7 +62,16 @@ func NewRegistry(l Limits) *Registry {
 // Intern returns the handle of s, which it makes up on first sight. Beyond the
 // limits on series it returns that of the metric's overflow series; ok is false
 // where even that would be one metric too many.
-func (r *Registry) Intern(s metric.Series) (h Handle, ok bool) {
+func (r *Registry) Intern(s metric.Series) (h Handle, ok bool) { return r.intern(s, false) }
+
+// Recall is Intern for a series that was accepted before: no limit on metrics
+// turns it away.
+func (r *Registry) Recall(s metric.Series) Handle {
+	h, _ := r.intern(s, true)
+	return h
+}
+
+func (r *Registry) intern(s metric.Series, recalled bool) (h Handle, ok bool) {
 	r.mu.RLock()
 	m, known := r.byID[s.ID]
 	if known {
@@ -76,7 +85,7 @@ func (r *Registry) Intern(s metric.Series) (h Handle, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if m, known = r.byID[s.ID]; !known {
-		if len(r.metrics) >= r.limits.Metrics {
+		if len(r.metrics) >= r.limits.Metrics && !recalled {
 			return 0, false
 		}
 		m = uint32(len(r.metrics))

@@ -77,14 +77,24 @@ func (l *partials) at(i int) *partial {
 // second is one second of one stripe: sums that have left their slots.
 type second struct {
 	partials
-	// stamped finds the entry of a slot among those that came with a timestamp,
-	// so that many events with one timestamp take one entry.
+	// stamped finds the entry of a slot, in the list of its kind, among those that came
+	// with a timestamp, so that many events with one timestamp take one entry. Once
+	// it is emptied, all entries there are stay as they are.
 	stamped map[uint32]uint32
 	packed  []packed        // what was in the list when it was packed
 	buckets []bucketPartial // of series that are no counters
 	events  uint64
-	cost    int // of all its entries, and its own, in units of 16 bytes
+	units   float64 // what counters counted
+	cost    int     // of all its entries, and its own, in units of 16 bytes
+	// kept is how much of each of the lists a Delta has kept. What lies before it
+	// does not change any more.
+	kept extentOf
 }
+
+// extentOf is how far the lists of a second reach.
+type extentOf struct{ sums, packed, buckets int }
+
+func (b *second) extent() extentOf { return extentOf{b.n, len(b.packed), len(b.buckets)} }
 
 // bucketPartial is a partial of a kind that is no number.
 type bucketPartial struct {

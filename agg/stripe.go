@@ -3,6 +3,7 @@ package agg
 import (
 	"math"
 	"sync"
+	"sync/atomic"
 
 	"cairn/internal/bucket"
 	"cairn/internal/metric"
@@ -110,9 +111,19 @@ type Stripe struct {
 	lastSeen   []metric.UnixSec // by metric number: the latest second in seconds
 	pool       chunkPool
 	bucketPool bucketPool
-	accepted   uint64 // events, ever
-	open       uint64 // events, in slots and seconds
-	ignored    uint64 // events with a timestamp that their kind has no use for
+	accepted   uint64  // events, ever
+	open       uint64  // events, in slots and seconds
+	ignored    uint64  // events with a timestamp that their kind has no use for
+	units      float64 // what counters counted, ever, but for what is in slots
+	openUnits  float64 // of it: in seconds
+	amended    uint64  // events of seconds before sealed
+	sealed     metric.UnixSec
+	trusted    bool    // what comes was accepted before: no limit refuses it
+	deltas     bool    // only what a Delta has kept may be detached
+	kept       uint64  // events that Deltas have kept, ever
+	released   uint64  // events that were detached and released, ever
+	tally      *uint64 // gets accepted after each Add, if it is set
+	keptTally  *uint64 // gets kept after each Keep, or released where there are no Deltas
 
 	batch [stage]uint64 // index cells of the events being looked up
 }
@@ -151,11 +162,15 @@ func (s *Stripe) Add(buf []byte, events []Raw, now metric.UnixMilli) int {
 	}
 	s.accepted += uint64(accepted)
 	s.open += uint64(accepted)
+	if s.tally != nil {
+		atomic.StoreUint64(s.tally, s.accepted)
+	}
 	return accepted
 }
 
-func (s *Stripe) addStage(buf []byte, events []Raw, at metric.UnixMilli) int {
-	t, now := &s.table, at.Sec()
+// hashStage hashes the keys of a stage and reads their cells.
+func (s *Stripe) hashStage(buf []byte, events []Raw) {
+	t := &s.table
 	for i := range events {
 		e := &events[i]
 		e.hash = t.hash(buf[e.Name:e.Name+uint32(e.NameLen)], buf[e.Rest:e.Rest+uint32(e.RestLen)])
@@ -164,6 +179,11 @@ func (s *Stripe) addStage(buf []byte, events []Raw, at metric.UnixMilli) int {
 	for i := range events {
 		s.batch[i] = t.index[uint32(events[i].hash)&t.mask]
 	}
+}
+
+func (s *Stripe) addStage(buf []byte, events []Raw, at metric.UnixMilli) int {
+	t, now := &s.table, at.Sec()
+	s.hashStage(buf, events)
 	accepted := 0
 	for i := range events {
 		e := &events[i]
@@ -215,16 +235,20 @@ func (s *Stripe) add(i uint32, v float64, sec, now metric.UnixSec) metric.Reason
 
 // addStamped is the general path: an event of another second than its slot has.
 func (s *Stripe) addStamped(i uint32, v float64, sec metric.UnixSec) metric.Reason {
+	if sec < s.sealed {
+		s.amended++
+	}
 	if b := s.seconds[sec]; b != nil {
 		if at, ok := b.stamped[i]; ok {
 			p := b.at(int(at))
 			p.sum += v
 			p.n++
 			b.events++
+			s.count(b, v)
 			return metric.OK
 		}
 	}
-	if s.entries >= s.registry.limits.Entries {
+	if s.crowded() {
 		return metric.Overload
 	}
 	b := s.second(sec)
@@ -255,7 +279,15 @@ func (s *Stripe) push(b *second, sec metric.UnixSec, p partial) {
 	b.events += uint64(p.n)
 	b.cost++
 	s.entries++
+	s.count(b, p.sum)
 	s.see(p.slot, sec)
+}
+
+// count counts what a counter counted, once it is in a list.
+func (s *Stripe) count(b *second, v float64) {
+	b.units += v
+	s.units += v
+	s.openUnits += v
 }
 
 func (s *Stripe) see(slot uint32, sec metric.UnixSec) {
@@ -278,30 +310,44 @@ func (s *Stripe) spill(i uint32) {
 	sl.n, sl.sum = 0, 0
 }
 
+// crowded reports whether an event that needs new memory is to be shed.
+func (s *Stripe) crowded() bool { return s.entries >= s.registry.limits.Entries && !s.trusted }
+
 // first handles a key that the table does not hold.
 func (s *Stripe) first(name, rest []byte, e *Raw, at metric.UnixMilli) metric.Reason {
-	r, reason := s.resolve(name, rest, at.Sec())
+	i, r, reason := s.intern(name, rest, e, at)
 	if reason != metric.OK {
 		return reason
 	}
-	h, ok := s.registry.Intern(r.Series)
+	return s.addAs(i, r.Series.Kind, r.Weight, e, e.Sec, at)
+}
+
+// intern resolves a key that the table does not hold, and remembers it if it is
+// worth it. It moves a timestamp in rest to e.Sec.
+func (s *Stripe) intern(name, rest []byte, e *Raw, at metric.UnixMilli) (uint32, Resolution, metric.Reason) {
+	r, reason := s.resolve(name, rest, at.Sec())
+	if reason != metric.OK {
+		return 0, r, reason
+	}
+	h, ok := s.registry.intern(r.Series, s.trusted)
 	if !ok {
-		return metric.TooManyMetrics
+		return 0, r, metric.TooManyMetrics
 	}
 	i := s.slotFor(h, r.Series.Kind)
 	if r.Sec != 0 || r.TimeIgnored {
 		if e.Sec != 0 {
-			return metric.BadTimestamp // one in rest and one after it
+			return 0, r, metric.BadTimestamp // one in rest and one after it
 		}
 		if r.TimeIgnored {
 			s.ignored++
 		}
-		return s.addAs(i, r.Series.Kind, r.Weight, e, r.Sec, at)
+		e.Sec = r.Sec
+		return i, r, metric.OK
 	}
 	if w, ok := s.weight(r.Weight); ok && !s.registry.Full() && len(s.table.aliases) < aliasesPerSeries*s.registry.limits.Series {
 		s.table.insert(e.hash, name, rest, i, howOf(r.Series.Kind, w))
 	}
-	return s.addAs(i, r.Series.Kind, r.Weight, e, e.Sec, at)
+	return i, r, metric.OK
 }
 
 func (s *Stripe) weight(w Weight) (uint32, bool) {
