@@ -78,6 +78,9 @@ func (x *Executor) Run(ctx context.Context, r Request) (*Result, error) {
 	res := run.result()
 	res.SealedUntil = v.SealedUntil
 	res.Warnings = append(res.Warnings, warnings...)
+	if v.Incomplete != "" {
+		res.Warnings = append(res.Warnings, v.Incomplete)
+	}
 	return res, nil
 }
 

@@ -31,8 +31,12 @@ type Batch struct {
 	added       []newSeries
 	seen        map[uint32]metric.UnixSec
 	annotations []metric.Annotation
-	cursor      metric.UnixSec
+	sequences   []Sequence
+	forget      map[[16]byte]uint64 // sequences below, by producer
+	cursor      Cursor
+	totals      Totals // but for events and units
 	events      uint64
+	units       float64
 }
 
 // row is what the batch adds to one series. Its operands lie in Batch.operands at
@@ -64,7 +68,7 @@ type newSeries struct {
 // NewBatch returns an empty batch. It must end with Commit and Publish, or with
 // Discard, before the next one begins.
 func (s *Store) NewBatch() *Batch {
-	b := &Batch{s: s, newIDs: make(map[metric.ID]uint32), placeOf: make(map[place]int), seen: make(map[uint32]metric.UnixSec), cursor: s.cursor}
+	b := &Batch{s: s, newIDs: make(map[metric.ID]uint32), placeOf: make(map[place]int), seen: make(map[uint32]metric.UnixSec), cursor: s.cursor, totals: s.totals}
 	b.rows, b.spare, b.operands = s.scratch.rows[:0], s.scratch.spare[:0], s.scratch.operands.empty()
 	s.scratch = scratch{}
 	b.emit = b.appendOperand
@@ -120,6 +124,7 @@ func (b *Batch) Add(r Ref, sums []metric.Sum) (err error) {
 	}
 	for i := range sums {
 		b.events += uint64(sums[i].Events)
+		b.units += sums[i].Value
 	}
 	return b.end(r)
 }
@@ -201,14 +206,11 @@ func (b *Batch) AddAnnotations(list []metric.Annotation) {
 	b.annotations = append(b.annotations, list...)
 }
 
-// SetCursor says that everything before w is in the store with this batch.
-func (b *Batch) SetCursor(w metric.UnixSec) { b.cursor = w }
-
 // Commit writes the batch, synced. After an error nothing of the batch counts and
 // the same sums may be committed again, in another batch.
 func (b *Batch) Commit() error {
 	var err error
-	if len(b.rows) >= b.s.bulkRows {
+	if len(b.rows)+len(b.sequences) >= b.s.bulkRows {
 		err = b.s.ingest(b.write, len(b.places) > narrow)
 	} else {
 		err = b.s.apply(b.write)
@@ -216,6 +218,7 @@ func (b *Batch) Commit() error {
 	if err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
+	b.s.format = storeFormat
 	return nil
 }
 
@@ -257,10 +260,7 @@ func (b *Batch) write(w writer) error {
 	byRef := func(x, y Ref) int { return cmp.Or(cmp.Compare(x.metric, y.metric), cmp.Compare(x.series, y.series)) }
 	b.sortRows()
 	slices.SortFunc(b.added, func(x, y newSeries) int { return byRef(x.ref, y.ref) })
-	err := w.Set(keyCursor, binary.AppendUvarint(nil, uint64(b.cursor)))
-	if err == nil {
-		err = w.Set(keyTotals, binary.AppendUvarint(nil, b.s.totals.Events+b.events))
-	}
+	err := b.writeState(w)
 	if err == nil {
 		err = b.writeChunks(w)
 	}
@@ -269,6 +269,9 @@ func (b *Batch) write(w writer) error {
 	}
 	if err == nil {
 		err = b.writeAnnotations(w)
+	}
+	if err == nil {
+		err = b.writeSequences(w)
 	}
 	return err
 }
@@ -336,7 +339,7 @@ func (b *Batch) Publish() {
 	}
 	b.s.cursor = b.cursor
 	b.s.annotations += uint64(len(b.annotations))
-	b.s.totals.Events += b.events
+	b.s.totals = b.newTotals()
 	b.giveBack()
 }
 

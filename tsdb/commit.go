@@ -99,7 +99,7 @@ func (t *tables) table(key []byte, size int) (*sstable.Writer, error) {
 		if open.place != p {
 			continue
 		}
-		if open.size += size; open.size <= maxTable {
+		if open.size += size; open.size <= t.s.tableSize {
 			return open.w, nil
 		}
 		t.open = append(t.open[:i], t.open[i+1:]...)

@@ -91,7 +91,7 @@ func TestFailedTablesLeaveNothing(t *testing.T) {
 				require.NoError(t, b.Add(r, list))
 			}
 			b.AddAnnotations([]metric.Annotation{note(int(at))})
-			b.SetCursor(metric.UnixSec(at + 1))
+			b.SetCursor(Cursor{Watermark: metric.UnixSec(at + 1)})
 			if err := b.Commit(); err != nil {
 				b.Discard()
 				return err

@@ -2,9 +2,9 @@
 // the series that they belong to.
 //
 // In come batches (Batch): for each series that changed, its sums or buckets in
-// order of time, with new series, annotations and the cursor, committed as one atomic
-// and synced unit: a Pebble batch, or tables if there are many (commit.go).
-// Out go, from a Snapshot, the slots of the chunks that a query selects.
+// order of time, with new series, annotations, sequences of producers, the totals and
+// the cursor, committed as one atomic and synced unit: a Pebble batch, or tables if
+// there are many (commit.go). Out go, from a Snapshot, the slots of the chunks that a query selects.
 //
 // A chunk is all buckets of one series in one partition: one key. Batches write
 // Merge operands to the keys of every tier; operands add up, so that compaction does

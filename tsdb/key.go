@@ -14,6 +14,7 @@ const (
 	prefixLastSeen   = 0x11
 	prefixSeries     = 0x12
 	prefixAnnotation = 0x13
+	prefixSequence   = 0x14
 )
 
 var (

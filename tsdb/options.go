@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -25,12 +26,36 @@ func options(o Options, cache *pebble.Cache) *pebble.Options {
 		// A count a day of partitions is small; it is one table cache entry each.
 		MaxOpenFiles: 1000,
 	}
+	p.EventListener = listen(o)
 	for i := range p.Levels {
 		// A chunk is some hundred bytes to some kilobytes; 32 KiB blocks
 		// compress better than the default's 4 KiB, and a scan reads them whole.
 		p.Levels[i].BlockSize = 32 << 10
 	}
 	return p
+}
+
+// maxFailures in a row of what Pebble does in the background end the process: it tries
+// again at once, and for ever, also while it is opened.
+const maxFailures = 20
+
+// listen returns what counts them.
+func listen(o Options) *pebble.EventListener {
+	l := pebbleLogger{log: o.Log, fatal: o.Fatal}
+	var failures atomic.Int32
+	return &pebble.EventListener{
+		BackgroundError: func(err error) {
+			l.Errorf("background error: %s", err)
+			if failures.Add(1) == maxFailures && o.Fatal != nil {
+				l.end(fmt.Sprintf("the store cannot go on: what it writes in the background fails again and again: %s", err))
+			}
+		},
+		FlushEnd: func(i pebble.FlushInfo) {
+			if i.Err == nil {
+				failures.Store(0)
+			}
+		},
+	}
 }
 
 // pebbleLogger passes on what Pebble logs.
@@ -50,10 +75,13 @@ func (l pebbleLogger) Errorf(format string, args ...any) {
 }
 
 func (l pebbleLogger) Fatalf(format string, args ...any) {
-	s := fmt.Sprintf(format, args...)
+	l.end("the store cannot go on: " + fmt.Sprintf(format, args...))
+}
+
+// end ends the process. Pebble relies on not getting control back.
+func (l pebbleLogger) end(sentence string) {
 	if l.fatal != nil {
-		l.fatal("the store cannot go on: " + s)
+		l.fatal(sentence)
 	}
-	// Pebble relies on not getting control back.
-	panic("BUG: Options.Fatal returned, after: " + s)
+	panic("BUG: Options.Fatal returned, after: " + sentence)
 }

@@ -14,12 +14,13 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"cairn/internal/metric"
+	"cairn/internal/mutant"
 )
 
-// storeFormat is the version of everything in the store. A store with a higher
-// one is refused.
-const storeFormat = 1
+// storeFormat is the version of everything in the store. A store with a higher one
+// is refused; one with a lower one gets it with the first batch. 2 came with the
+// journal: who knows only the watermark would count again what is in the store.
+const storeFormat = 2
 
 // Options says where and how a store is opened.
 type Options struct {
@@ -27,29 +28,34 @@ type Options struct {
 	Log   *slog.Logger          // nil: nothing is logged
 	Cache int64                 // bytes of decoded blocks kept in memory; 0: 64 MiB
 	Fatal func(sentence string) // called where Pebble cannot go on; must not return
+	// Full is called when a write finds the disk full; once it returns the write is
+	// tried again, and what fails then is fatal. nil: the first is.
+	Full func()
+	// BulkRows is how many series a batch must have to be committed as tables; tests
+	// of crashes set it. 0: as many as that pays for.
+	BulkRows int
 }
 
 // Store is an open store. Its methods are safe for concurrent use, except that
 // one batch at a time is committed.
 type Store struct {
-	db       *pebble.DB
-	options  *pebble.Options
-	dir      string  // of tables that are not in the store yet
-	bulkRows int     // as the constant; a test sets it
-	scratch  scratch // used by the one batch at a time
-	cache    *pebble.Cache
-	lock     io.Closer
-	fs       vfs.FS
-	pid      string // path of the file that names the owner
-	index    *index
-	cursor   metric.UnixSec // guarded by index.mu
-	totals   Totals         // guarded by index.mu
+	db        *pebble.DB
+	options   *pebble.Options
+	dir       string  // of tables that are not in the store yet
+	bulkRows  int     // as the constant; a test sets it
+	tableSize int     // maxTable; a test sets it
+	scratch   scratch // used by the one batch at a time
+	cache     *pebble.Cache
+	lock      io.Closer
+	fs        vfs.FS
+	pid       string // path of the file that names the owner
+	index     *index
+	format    uint64 // of the store, as it is on disk; used by the one batch at a time
+	cursor    Cursor // guarded by index.mu
+	totals    Totals // guarded by index.mu
 
 	annotations uint64 // number of the next one; guarded by index.mu
 }
-
-// Totals counts what was ever stored.
-type Totals struct{ Events uint64 }
 
 // ErrInUse is returned by Open where another process has the data dir.
 var ErrInUse = errors.New("in use")
@@ -68,12 +74,21 @@ func Open(dir string, o Options) (*Store, error) {
 	if err := makeDir(o.FS, dir); err != nil {
 		return nil, fmt.Errorf("data dir %q: %w", dir, reason(err))
 	}
-	s := &Store{fs: o.FS, dir: dir, bulkRows: bulkRows, index: newIndex(), pid: o.FS.PathJoin(dir, "cairn.pid")}
+	if o.BulkRows == 0 {
+		o.BulkRows = bulkRows
+	}
+	if o.Full != nil {
+		o.FS = vfs.OnDiskFull(o.FS, o.Full)
+	}
+	s := &Store{fs: o.FS, dir: dir, bulkRows: o.BulkRows, tableSize: maxTable, index: newIndex(), pid: o.FS.PathJoin(dir, "cairn.pid")}
 	if err := s.acquire(dir); err != nil {
 		return nil, err
 	}
 	err := s.removeTables()
 	if err == nil {
+		if o.Fatal != nil {
+			o.FS = &logFS{FS: o.FS, fatal: pebbleLogger{fatal: o.Fatal}.end}
+		}
 		err = s.open(o.FS.PathJoin(dir, "store"), o)
 	}
 	if err != nil {
@@ -84,10 +99,12 @@ func Open(dir string, o Options) (*Store, error) {
 }
 
 // makeDir makes dir and what is missing above it, and syncs the directories that
-// got a new entry: else a crash could lose the whole store after its first commit.
+// got an entry by that: else a crash could lose the whole store after its first commit.
 func makeDir(fsys vfs.FS, dir string) error {
-	var changed []string
-	for d := dir; ; {
+	changed := []string{fsys.PathDir(dir)} // also if dir is there: who made it may have been killed before it was synced
+	_, err := fsys.Stat(dir)
+	missing := errors.Is(err, fs.ErrNotExist)
+	for d := changed[0]; missing; {
 		if _, err := fsys.Stat(d); !errors.Is(err, fs.ErrNotExist) {
 			break // it is there, or MkdirAll will say what is wrong with it
 		}
@@ -101,16 +118,23 @@ func makeDir(fsys vfs.FS, dir string) error {
 	if err := fsys.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
+	if mutant.On("parents-not-synced") {
+		return nil
+	}
 	for _, d := range changed {
-		f, err := fsys.OpenDir(d)
-		if err != nil {
-			return err
-		}
-		if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		if err := syncDir(fsys, d); err != nil && (missing || !errors.Is(err, fs.ErrPermission)) {
 			return err
 		}
 	}
 	return nil
+}
+
+func syncDir(fsys vfs.FS, dir string) error {
+	f, err := fsys.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 func isNotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }
@@ -193,22 +217,22 @@ func (s *Store) open(dir string, o Options) error {
 
 func (s *Store) readState() error {
 	version, ok, err := s.readUvarint(keyFormat)
+	s.format = version
 	switch {
 	case err != nil:
 		return err
 	case !ok:
+		s.format = storeFormat
 		if err := s.db.Set(keyFormat, binary.AppendUvarint(nil, storeFormat), pebble.Sync); err != nil {
 			return fmt.Errorf("write the format version: %w", err)
 		}
 	case version > storeFormat:
 		return fmt.Errorf("the store has format %d and this version of cairn reads up to %d; use the version that wrote it, or a newer one", version, storeFormat)
 	}
-	cursor, _, err := s.readUvarint(keyCursor)
-	if err != nil {
+	if s.cursor, err = get(s.db, keyCursor, decodeCursor); err != nil {
 		return err
 	}
-	s.cursor = metric.UnixSec(cursor)
-	if s.totals.Events, _, err = s.readUvarint(keyTotals); err != nil {
+	if s.totals, err = get(s.db, keyTotals, decodeTotals); err != nil {
 		return err
 	}
 	if err := s.readAnnotations(); err != nil {
@@ -231,20 +255,6 @@ func (s *Store) readUvarint(key []byte) (v uint64, ok bool, err error) {
 		return 0, false, fmt.Errorf("read %q: %x is not a number", key[1:], b)
 	}
 	return v, true, nil
-}
-
-// Cursor returns the watermark of the last committed batch; 0 in a new store.
-func (s *Store) Cursor() metric.UnixSec {
-	s.index.mu.RLock()
-	defer s.index.mu.RUnlock()
-	return s.cursor
-}
-
-// Totals returns what was stored, up to the last committed batch.
-func (s *Store) Totals() Totals {
-	s.index.mu.RLock()
-	defer s.index.mu.RUnlock()
-	return s.totals
 }
 
 // DiskBytes returns the size of the store on disk.

@@ -26,16 +26,7 @@ func BenchmarkFlush(b *testing.B) {
 
 func benchmarkFlush(b *testing.B, n int, first bool) {
 	var r *rig
-	var buf []byte
-	var events []agg.Raw
-	for _, i := range rand.New(rand.NewPCG(1, 1)).Perm(n) {
-		e := agg.Raw{Bits: math.Float64bits(1), Name: uint32(len(buf)), NameLen: 5}
-		buf = fmt.Appendf(buf, "m%04d", i%1000)
-		e.Rest = uint32(len(buf))
-		buf = fmt.Appendf(buf, "c#env:prod,region:us-east-1,host:web-%05d", i/1000)
-		e.RestLen = uint16(uint32(len(buf)) - e.Rest)
-		events = append(events, e)
-	}
+	buf, events := permuted(n)
 	fill := func() metric.UnixSec {
 		s := r.agg.Stripe(0)
 		for range 10 {
@@ -43,7 +34,7 @@ func benchmarkFlush(b *testing.B, n int, first bool) {
 			s.Add(buf, events, metric.MilliOf(r.clock.Now()))
 			s.Unlock()
 			r.clock.Advance(time.Second)
-			r.pump.pack(metric.SecOf(r.clock.Now()))
+			require.NoError(b, r.pump.Tick(metric.SecOf(r.clock.Now())))
 		}
 		return metric.SecOf(r.clock.Now())
 	}
@@ -68,4 +59,17 @@ func benchmarkFlush(b *testing.B, n int, first bool) {
 	b.StopTimer()
 	r.close()
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/series")
+}
+
+// permuted returns an event of each of n series, in random order, with their bytes.
+func permuted(n int) (buf []byte, events []agg.Raw) {
+	for _, i := range rand.New(rand.NewPCG(1, 1)).Perm(n) {
+		e := agg.Raw{Bits: math.Float64bits(1), Name: uint32(len(buf)), NameLen: 5}
+		buf = fmt.Appendf(buf, "m%04d", i%1000)
+		e.Rest = uint32(len(buf))
+		buf = fmt.Appendf(buf, "c#env:prod,region:us-east-1,host:web-%05d", i/1000)
+		e.RestLen = uint16(uint32(len(buf)) - e.Rest)
+		events = append(events, e)
+	}
+	return buf, events
 }

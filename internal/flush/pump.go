@@ -2,6 +2,7 @@ package flush
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -11,7 +12,9 @@ import (
 	"cairn/agg"
 	"cairn/internal/bucket"
 	"cairn/internal/clock"
+	"cairn/internal/journal"
 	"cairn/internal/metric"
+	"cairn/internal/mutant"
 	"cairn/tsdb"
 )
 
@@ -25,6 +28,32 @@ type Options struct {
 	// and the number of the last one. nil: there are none.
 	Annotations func(since uint64) (list []metric.Annotation, last uint64)
 	Noted       uint64 // the number of the last one that is in the store already
+	// Journal has what is not in the store yet. nil: what a crash loses is what was
+	// not flushed.
+	Journal *Journal
+	// Beside returns what is to be committed beside sums; it is asked while no batch
+	// is being applied. nil: nothing.
+	Beside func() Beside
+	// Short says why nothing may be written now: the disk is nearly full. nil, or an
+	// error.
+	Short func() error
+	// Hold reports whether flushes must wait: the stripes do not have all that is
+	// below the journal's end yet. nil: never.
+	Hold func() bool
+}
+
+// Beside is what a flush commits beside sums.
+type Beside struct {
+	Sequences []tsdb.Sequence
+	Forget    []Forgotten
+	// Totals are the parts of the store's totals that it does not add up itself.
+	Totals tsdb.Totals
+}
+
+// Forgotten is a producer of which the store need not know sequences below.
+type Forgotten struct {
+	Producer [16]byte
+	Below    uint64
 }
 
 // maxEntries of list entries in the stripes bring the next flush forward: 64 MiB,
@@ -44,15 +73,21 @@ type Pump struct {
 	flushing sync.Mutex // held by the one flush at a time; guards those below
 	refs     []tsdb.Ref // by handle; the zero Ref: not known yet
 	noted    uint64     // number of the last annotation in the store
+	left     *collected // what a flush that failed has left
+	beside   Beside     // what belongs to it, or to what is collected now
+	known    int        // handles that the journal of series has
+	deltas   uint64     // number of the last delta
 
 	view     sync.RWMutex // guards those below, and the move of sums between them
 	snapshot *sharedSnapshot
 	frozen   *agg.Sealed
-	stored   uint64 // events committed since New
-	inStore  []bool // by handle: the series is known to be in the store's index
+	stored   uint64  // events committed since New
+	units    float64 // the same in units
+	inStore  []bool  // by handle: the series is known to be in the store's index
 	closed   bool
 
-	stats stats
+	stats     stats
+	complaint string // of the loop
 
 	// commitHook, if a test sets it, can fail a flush before its commit.
 	commitHook func() error
@@ -74,6 +109,7 @@ func New(a *agg.Aggregator, store *tsdb.Store, o Options) *Pump {
 
 // Start begins to flush in the background.
 func (p *Pump) Start() {
+	p.agg.Seal(p.watermark())
 	ctx, stop := context.WithCancel(context.Background())
 	p.stop, p.done = stop, make(chan struct{})
 	go func() {
@@ -97,25 +133,57 @@ func (p *Pump) loop(ctx context.Context) {
 		case <-timer.C:
 		}
 		sec := metric.SecOf(p.o.Clock.Now())
-		if sec < due && p.agg.Entries() < maxEntries+maxEntriesPerSeries*p.agg.Registry.Len() {
-			p.pack(sec)
-			continue
+		err := p.Tick(sec)
+		if sec >= due || p.agg.Entries() >= maxEntries+maxEntriesPerSeries*p.agg.Registry.Len() {
+			if sec >= due {
+				due = (sec + 1).Ceil(interval)
+			}
+			if err == nil {
+				err = p.Flush(p.watermark())
+			}
 		}
-		if sec >= due {
-			due = (sec + 1).Ceil(interval)
-		}
-		if err := p.Flush(p.watermark()); err != nil {
-			p.o.Log.Error("flush failed; its buckets stay in memory and are tried again", "error", err)
-		}
+		p.complain(err)
 	}
 }
 
-// pack packs the seconds that have just ended: the one before now may still get
-// sums from slots whose series have not counted again.
-func (p *Pump) pack(now metric.UnixSec) {
+// complain logs the first of several errors that say the same, and their end.
+func (p *Pump) complain(err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	switch {
+	case text == p.complaint:
+		return
+	case err != nil:
+		p.o.Log.Error("what came lately is in memory only; it is tried again every second", "error", err)
+	default:
+		p.o.Log.Info("what came lately is written again")
+	}
+	p.complaint = text
+}
+
+// Tick packs the second that has just ended, and journals what came. The loop
+// calls it every second; nobody else need, unless there is no loop.
+func (p *Pump) Tick(now metric.UnixSec) error {
 	p.flushing.Lock()
 	defer p.flushing.Unlock()
-	p.agg.Pack(now - 1)
+	p.agg.Seal(p.watermark())
+	p.agg.Spill(now)
+	p.agg.Pack(now)
+	if err := p.short(); err != nil {
+		return err
+	}
+	return p.keepDeltas()
+}
+
+func (p *Pump) holding() bool { return p.o.Hold != nil && p.o.Hold() }
+
+func (p *Pump) short() error {
+	if p.o.Short == nil {
+		return nil
+	}
+	return p.o.Short()
 }
 
 // watermark is the second before which buckets are sealed now.
@@ -123,30 +191,121 @@ func (p *Pump) watermark() metric.UnixSec {
 	return metric.SecOf(p.o.Clock.Now().Add(-p.o.Grace))
 }
 
-// Flush commits all sums of seconds before w, and what an earlier flush could
-// not commit.
+// Flush commits all sums of seconds before w, what amends earlier ones, and what an
+// earlier flush could not commit.
 func (p *Pump) Flush(w metric.UnixSec) error {
 	p.flushing.Lock()
 	defer p.flushing.Unlock()
-	begin := p.o.Clock.Now()
-	p.agg.Spill(w)
-	p.view.Lock()
-	p.frozen.Add(p.agg.Detach(w))
-	frozen := p.frozen
-	p.view.Unlock()
-	notes, last := p.newAnnotations()
-	if frozen.Empty() && len(notes) == 0 {
-		return nil
+	if mutant.On("watermark-goes-back") {
+		return p.flush(w, false)
 	}
-	if err := p.commit(frozen, notes, last, w); err != nil {
-		p.stats.failed.Add(1)
+	return p.flush(max(w, p.store.Cursor().Watermark), false)
+}
+
+// flush is Flush, of everything if all is set. What is before the watermark and
+// below the cut must be in the store, so w does not go back.
+func (p *Pump) flush(w metric.UnixSec, all bool) error {
+	begin := p.o.Clock.Now()
+	short := p.short()
+	if short != nil && !all {
+		return short
+	}
+	until := w
+	if all {
+		until = metric.MaxSec
+	}
+	p.agg.Spill(until)
+	// What comes last is worth what the floor leaves: nobody has it once the process ends.
+	if err := errors.Join(p.keepDeltas(), short); err != nil {
 		return err
 	}
+	if p.holding() {
+		return nil // what came is in the journal
+	}
+	if p.left != nil {
+		if err := p.finish(*p.left, begin); err != nil {
+			return err
+		}
+		begin = p.o.Clock.Now()
+		w = max(w, p.store.Cursor().Watermark)
+		until = max(until, w)
+	}
+	f := p.cut(w, until)
+	if all {
+		f.cursor.Oldest = f.cursor.Cut
+	}
+	if f.frozen.Empty() && len(f.notes) == 0 && len(p.beside.Sequences) == 0 && f.cursor.Oldest == p.store.Cursor().Oldest {
+		return nil
+	}
+	return p.finish(f, begin)
+}
+
+// finish commits what was collected, and lets go of what of the journal is in the
+// store. What cannot be committed is left for the next flush, and until then nothing
+// more is taken out of the stripes: they bound what they hold, and then shed.
+func (p *Pump) finish(f collected, begin time.Time) error {
+	if err := p.commit(f); err != nil {
+		p.stats.failed.Add(1)
+		p.left = &f
+		return err
+	}
+	p.left = nil
 	took := int64(p.o.Clock.Now().Sub(begin))
 	p.stats.flushes.Add(1)
 	p.stats.last.Store(took)
 	p.stats.longest.Store(max(took, p.stats.longest.Load()))
-	return nil
+	if p.o.Journal == nil {
+		return nil
+	}
+	return p.release(journal.Pos(f.cursor.Oldest))
+}
+
+// collected is what one flush commits.
+type collected struct {
+	frozen *agg.Sealed
+	notes  []metric.Annotation
+	noted  uint64 // number of the last of them
+	cursor tsdb.Cursor
+}
+
+// cut takes what is before until out of the stripes, at an instant at which
+// everything below the journal's end is in them, and nothing above it is.
+func (p *Pump) cut(w, until metric.UnixSec) (f collected) {
+	thaw := func() {}
+	if p.o.Journal != nil && p.o.Journal.Freeze != nil && !mutant.On("cut-without-barrier") {
+		thaw = p.o.Journal.Freeze()
+		// A batch may have waited for the disk for longer than the grace period.
+		for i := range p.agg.Len() {
+			if s := p.agg.Stripe(i); !s.KeepsDeltas() && !mutant.On("slots-not-spilled") {
+				s.Spill(until)
+			}
+		}
+	}
+	defer thaw()
+	f.cursor = p.store.Cursor()
+	f.cursor.Watermark = w
+	p.view.Lock()
+	p.frozen.Add(p.agg.Detach(until))
+	f.frozen = p.frozen
+	p.view.Unlock()
+	if j := p.o.Journal; j != nil {
+		cut, events := j.Log.EndEvents()
+		f.cursor.Cut, f.cursor.Journaled = uint64(cut), events
+		// What lies below the oldest position is in the store, also what is not before
+		// the watermark: a close flushes that too, and its segment tells of it still.
+		f.cursor.Oldest = max(f.cursor.Oldest, uint64(j.Log.Oldest(cut, w)))
+		if mutant.On("oldest-is-cut") {
+			f.cursor.Oldest = f.cursor.Cut
+		}
+	}
+	if p.o.Beside != nil {
+		b := p.o.Beside()
+		p.beside.Sequences = append(p.beside.Sequences, b.Sequences...)
+		p.beside.Forget = append(p.beside.Forget, b.Forget...)
+		p.beside.Totals = b.Totals
+	}
+	f.notes, f.noted = p.newAnnotations()
+	return f
 }
 
 // newAnnotations returns those that are not in the store, and the last one's number.
@@ -157,7 +316,8 @@ func (p *Pump) newAnnotations() (list []metric.Annotation, last uint64) {
 	return p.o.Annotations(p.noted)
 }
 
-func (p *Pump) commit(frozen *agg.Sealed, notes []metric.Annotation, last uint64, w metric.UnixSec) error {
+func (p *Pump) commit(f collected) error {
+	frozen := f.frozen
 	b := p.store.NewBatch()
 	var added []agg.Handle // whose refs are only good once the batch is committed
 	forget := func() {
@@ -197,7 +357,14 @@ func (p *Pump) commit(frozen *agg.Sealed, notes []metric.Annotation, last uint64
 			return b.AddBuckets(r, dated)
 		})
 	}
-	b.AddAnnotations(notes)
+	b.AddAnnotations(f.notes)
+	b.AddSequences(p.beside.Sequences)
+	for _, o := range p.beside.Forget {
+		b.ForgetSequences(o.Producer, o.Below)
+	}
+	if p.o.Beside != nil {
+		b.SetTotals(p.beside.Totals)
+	}
 	if err == nil && p.commitHook != nil {
 		err = p.commitHook()
 	}
@@ -206,13 +373,14 @@ func (p *Pump) commit(frozen *agg.Sealed, notes []metric.Annotation, last uint64
 		b.Discard()
 		return fmt.Errorf("flush: %w", err)
 	}
-	b.SetCursor(max(w, p.store.Cursor()))
+	b.SetCursor(f.cursor)
 	if err := b.Commit(); err != nil {
 		forget()
 		b.Discard()
 		return fmt.Errorf("flush: %w", err)
 	}
-	p.noted = max(p.noted, last)
+	p.noted = max(p.noted, f.noted)
+	p.beside = Beside{}
 	p.stats.series.Store(series)
 	p.publish(b, frozen, added)
 	return nil
@@ -227,6 +395,7 @@ func (p *Pump) publish(b *tsdb.Batch, frozen *agg.Sealed, added []agg.Handle) {
 	old := p.snapshot
 	p.snapshot = next
 	p.stored += frozen.Events()
+	p.units += frozen.Units()
 	p.frozen = new(agg.Sealed)
 	p.inStore = append(p.inStore, make([]bool, len(p.refs)-len(p.inStore))...)
 	for _, h := range added {
@@ -259,16 +428,7 @@ func (p *Pump) Close() error {
 func (p *Pump) flushAll() error {
 	p.flushing.Lock()
 	defer p.flushing.Unlock()
-	p.agg.Spill(metric.MaxSec)
-	p.view.Lock()
-	p.frozen.Add(p.agg.Detach(metric.MaxSec))
-	frozen := p.frozen
-	p.view.Unlock()
-	notes, last := p.newAnnotations()
-	if frozen.Empty() && len(notes) == 0 {
-		return nil
-	}
-	return p.commit(frozen, notes, last, metric.SecOf(p.o.Clock.Now())+1)
+	return p.flush(max(p.watermark(), p.store.Cursor().Watermark), true)
 }
 
 // Stats describes the pump's work since New.
@@ -280,6 +440,11 @@ type Stats struct {
 	Open            uint64 // of them still there,
 	Frozen          uint64 // being flushed,
 	Stored          uint64 // and in the store
+	Journaled       uint64 // of those that came by datagram or stream: in the journal
+	Amended         uint64 // in seconds that were sealed when they came
+
+	// What counters counted: the same in units, but for the current second's.
+	AcceptedUnits, OpenUnits, FrozenUnits, StoredUnits float64
 }
 
 // Stats returns figures of one instant.
@@ -291,6 +456,8 @@ func (p *Pump) Stats() Stats {
 		Flushes: p.stats.flushes.Load(), Failed: p.stats.failed.Load(), Series: p.stats.series.Load(),
 		Last: time.Duration(p.stats.last.Load()), Longest: time.Duration(p.stats.longest.Load()),
 		Accepted: c.Accepted, Open: c.Open, Frozen: p.frozen.Events(), Stored: p.stored,
+		Journaled: c.Kept, Amended: c.Amended,
+		AcceptedUnits: c.Units, OpenUnits: c.OpenUnits, FrozenUnits: p.frozen.Units(), StoredUnits: p.units,
 	}
 }
 

@@ -55,10 +55,14 @@ func newRig(t testing.TB, fs vfs.FS, stripes int) *rig {
 	return r
 }
 
+func newStripes(n, series int) *agg.Aggregator {
+	return agg.New(agg.Limits{Series: series, SeriesPerMetric: 1 << 16, Metrics: 1 << 10}, slices.Repeat([]agg.Resolver{resolve}, n), rand.New(rand.NewPCG(1, 1)))
+}
+
 // open starts anew on what fs holds, as a process does.
 func (r *rig) open(fs vfs.FS, stripes int) {
 	r.t.Helper()
-	r.agg = agg.New(agg.Limits{Series: cmp.Or(r.limit, 1<<16), SeriesPerMetric: 1 << 16, Metrics: 1 << 10}, slices.Repeat([]agg.Resolver{resolve}, stripes), rand.New(rand.NewPCG(1, 1)))
+	r.agg = newStripes(stripes, cmp.Or(r.limit, 1<<16))
 	var err error
 	r.store, err = tsdb.Open(cmp.Or(r.dir, "data"), tsdb.Options{FS: fs, Cache: 1 << 20, Fatal: func(s string) { panic(s) }})
 	require.NoError(r.t, err)
@@ -125,7 +129,7 @@ func TestFlushMovesAndKeepsTotals(t *testing.T) {
 	r.open(fs, 2)
 	r.requireTotals(15)
 	require.EqualValues(t, 15, r.store.Totals().Events)
-	require.Equal(t, metric.UnixSec(begin+2), r.store.Cursor())
+	require.Equal(t, metric.UnixSec(begin+1), r.store.Cursor().Watermark)
 	r.close()
 	_, err := r.pump.View()
 	require.ErrorIs(t, err, ErrClosed)
@@ -254,6 +258,8 @@ func TestFailedFlushKeepsEverything(t *testing.T) {
 	r.add(0, 7, 0)
 	require.ErrorIs(t, r.pump.Flush(metric.MaxSec), errDisk)
 	r.requireTotals(12)
+	require.EqualValues(t, 5, r.pump.Stats().Frozen)
+	require.EqualValues(t, 7, r.pump.Stats().Open, "where memory for it is bounded")
 	r.pump.commitHook = nil
 	require.NoError(t, r.pump.Flush(metric.MaxSec))
 	r.requireTotals(12)

@@ -61,7 +61,7 @@ func (p *Pump) View() (*query.View, error) {
 	closed := false
 	return &query.View{
 		Open: []query.Source{live, frozen}, OpenDone: done,
-		Store: &storeSource{p.store, snap.Snapshot}, SealedUntil: p.watermark(),
+		Store: &storeSource{p.store, snap.Snapshot}, SealedUntil: p.watermark(), Incomplete: p.incomplete(),
 		Close: func() {
 			done()
 			if !closed {
@@ -70,6 +70,13 @@ func (p *Pump) View() (*query.View, error) {
 			}
 		},
 	}, nil
+}
+
+func (p *Pump) incomplete() string {
+	if p.holding() {
+		return "the journal is being replayed after a crash: the last minutes may be incomplete until that is done"
+	}
+	return ""
 }
 
 // Hot is agg.Aggregator.Hot, while no flush takes away the lists that it walks.

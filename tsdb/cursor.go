@@ -1,0 +1,186 @@
+package tsdb
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"cairn/internal/metric"
+)
+
+// Cursor says how far the store has got: what of the journal is in it, and what is
+// not. Positions are the journal's; the store only keeps them.
+//
+//	uvarint  watermark
+//	uvarint  cut
+//	uvarint  oldest
+//	uvarint  journaled
+//
+// Format 1 had the watermark only.
+type Cursor struct {
+	Watermark metric.UnixSec // every bucket before it was flushed
+	Cut       uint64         // the journal's end then: of buckets before Watermark, what is below is in the store
+	Oldest    uint64         // no record below has an event that is not in the store
+	Journaled uint64         // events in all records that were ever below Cut
+}
+
+// Totals counts what was ever stored, and what became of the rest.
+//
+//	uvarint  events
+//	8 bytes  units, float64, little endian
+//	uvarint  lost
+//	uvarint  lost epoch
+//	uvarint  duplicates
+//	uvarint  amended
+//
+// Format 1 had the events only.
+type Totals struct {
+	Events     uint64  // stored
+	Units      float64 // sum of the values of all counters' events stored
+	Lost       uint64  // events lost in crashes
+	LostEpoch  uint64  // the last run of the process whose loss is in Lost
+	Duplicates uint64  // events of batches that came again
+	Amended    uint64  // events of buckets that had been flushed
+}
+
+func appendCursor(dst []byte, c Cursor) []byte {
+	for _, v := range []uint64{uint64(c.Watermark), c.Cut, c.Oldest, c.Journaled} {
+		dst = binary.AppendUvarint(dst, v)
+	}
+	return dst
+}
+
+func decodeCursor(b []byte) (c Cursor, err error) {
+	r := numbers{b: b}
+	c.Watermark = metric.UnixSec(r.uvarint())
+	if c.Watermark < 0 || c.Watermark > metric.MaxSec+1 {
+		r.bad = true
+	}
+	if r.more() {
+		c.Cut, c.Oldest, c.Journaled = r.uvarint(), r.uvarint(), r.uvarint()
+	}
+	return c, r.end("cursor")
+}
+
+func appendTotals(dst []byte, t Totals) []byte {
+	dst = binary.AppendUvarint(dst, t.Events)
+	dst = binary.LittleEndian.AppendUint64(dst, math.Float64bits(t.Units))
+	for _, v := range []uint64{t.Lost, t.LostEpoch, t.Duplicates, t.Amended} {
+		dst = binary.AppendUvarint(dst, v)
+	}
+	return dst
+}
+
+func decodeTotals(b []byte) (t Totals, err error) {
+	r := numbers{b: b}
+	t.Events = r.uvarint()
+	if r.more() {
+		t.Units = r.float()
+		t.Lost, t.LostEpoch, t.Duplicates, t.Amended = r.uvarint(), r.uvarint(), r.uvarint(), r.uvarint()
+	}
+	return t, r.end("totals")
+}
+
+// numbers reads numbers one after the other.
+type numbers struct {
+	b   []byte
+	at  int
+	bad bool
+}
+
+func (r *numbers) more() bool { return !r.bad && r.at < len(r.b) }
+
+func (r *numbers) uvarint() uint64 {
+	v, n := binary.Uvarint(r.b[r.at:])
+	if n <= 0 {
+		r.bad = true
+		return 0
+	}
+	r.at += n
+	return v
+}
+
+func (r *numbers) float() float64 {
+	if len(r.b)-r.at < 8 {
+		r.bad = true
+		return 0
+	}
+	v := binary.LittleEndian.Uint64(r.b[r.at:])
+	r.at += 8
+	return math.Float64frombits(v)
+}
+
+// end returns an error unless all was read, and nothing else was there.
+func (r *numbers) end(what string) error {
+	if r.bad || r.at != len(r.b) {
+		return fmt.Errorf("%x is no %s: it stops making sense at offset %d", r.b, what, r.at)
+	}
+	return nil
+}
+
+// get returns the value of a key as decode reads it; the zero value if the key is not
+// there.
+func get[T any](db pebble.Reader, key []byte, decode func([]byte) (T, error)) (v T, err error) {
+	b, closer, err := db.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return v, nil
+	}
+	if err == nil {
+		v, err = decode(b)
+		err = errors.Join(err, closer.Close())
+	}
+	if err != nil {
+		return v, fmt.Errorf("read %q: %w", key[1:], err)
+	}
+	return v, nil
+}
+
+// Cursor returns that of the last committed batch; the zero Cursor in a new store.
+func (s *Store) Cursor() Cursor {
+	s.index.mu.RLock()
+	defer s.index.mu.RUnlock()
+	return s.cursor
+}
+
+// Cursor returns that of the last batch in the snapshot.
+func (sn *Snapshot) Cursor() (Cursor, error) { return get(sn.snap, keyCursor, decodeCursor) }
+
+// Totals returns those of the last committed batch.
+func (s *Store) Totals() Totals {
+	s.index.mu.RLock()
+	defer s.index.mu.RUnlock()
+	return s.totals
+}
+
+// SetCursor says how far the store has got with this batch.
+func (b *Batch) SetCursor(c Cursor) { b.cursor = c }
+
+// SetTotals sets what is not in the batch: all but Events and Units, which count what
+// is added, and are not read.
+func (b *Batch) SetTotals(t Totals) { b.totals = t }
+
+// newTotals returns the totals with this batch in them.
+func (b *Batch) newTotals() Totals {
+	t := b.totals
+	t.Events = b.s.totals.Events + b.events
+	t.Units = b.s.totals.Units + b.units
+	return t
+}
+
+// writeState writes the cursor, the totals, and the format if it was an older one.
+func (b *Batch) writeState(w writer) error {
+	err := w.Set(keyCursor, appendCursor(nil, b.cursor))
+	if err == nil && b.s.format < storeFormat {
+		err = w.Set(keyFormat, binary.AppendUvarint(nil, storeFormat))
+	}
+	if err == nil {
+		err = w.Set(keyTotals, appendTotals(nil, b.newTotals()))
+	}
+	return err
+}
+
+// Totals returns those of the last batch in the snapshot.
+func (sn *Snapshot) Totals() (Totals, error) { return get(sn.snap, keyTotals, decodeTotals) }
