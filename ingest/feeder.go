@@ -127,16 +127,11 @@ func (f *Feeder) Feed(buf []byte, at, end int, now metric.UnixMilli, cut bool) {
 
 // feedAny takes the line that begins at at, and returns where the next one does.
 func (f *Feeder) feedAny(buf []byte, at, end int, now metric.UnixMilli, cut bool) (next int) {
-	stop, next := end, end
-	if i := bytes.IndexByte(buf[at:end], '\n'); i >= 0 {
-		stop, next, cut = at+i, at+i+1, false
-	}
-	if stop > at && buf[stop-1] == '\r' {
-		stop--
-	}
+	stop, next, whole := cutLine(buf, at, end)
 	if stop == at {
 		return next
 	}
+	cut = cut && !whole
 	before := len(f.events)
 	reason := metric.Truncated
 	switch {
@@ -155,6 +150,19 @@ func (f *Feeder) feedAny(buf []byte, at, end int, now metric.UnixMilli, cut bool
 		f.rejected = append(f.rejected, rejection{line{uint32(at), uint32(stop), int32(f.packet)}, reason})
 	}
 	return next
+}
+
+// cutLine returns where the line that begins at at ends, without its line end, and
+// where the next one begins. whole says that there is a line end.
+func cutLine(buf []byte, at, end int) (stop, next int, whole bool) {
+	stop, next = end, end
+	if i := bytes.IndexByte(buf[at:end], '\n'); i >= 0 {
+		stop, next, whole = at+i, at+i+1, true
+	}
+	if stop > at && buf[stop-1] == '\r' {
+		stop--
+	}
+	return stop, next, whole
 }
 
 // lineOf finds the line of an event again.
@@ -193,7 +201,7 @@ func (f *Feeder) note(line []byte, now metric.UnixSec) metric.Reason {
 func (f *Feeder) Flush(buf []byte, now metric.UnixMilli) {
 	f.add(buf, now)
 	if len(f.rejected) > 0 {
-		f.table.add(f, buf, now)
+		f.table.addAll(f, buf, now)
 		f.faults = true
 	}
 	f.events, f.fed, f.rejected = f.events[:0], f.fed[:0], f.rejected[:0]

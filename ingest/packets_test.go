@@ -54,7 +54,7 @@ func TestUnixSocket(t *testing.T) {
 	require.EqualValues(t, 500, got.Packets)
 	require.EqualValues(t, 500, got.Accepted)
 	require.EqualValues(t, 500, got.Rejected[metric.BadValue])
-	require.Equal(t, []RejectCount{{"unix", 500}}, Rejects(u.Feeders()...).Senders)
+	require.Equal(t, []RejectCount{{"unix", 500}}, Rejects(nil, u.Feeders()...).Senders)
 	require.NoFileExists(t, path)
 }
 
@@ -188,7 +188,7 @@ func TestSixAndNames(t *testing.T) {
 		require.NoError(t, u.Close())
 		got, _ := u.Counts()
 		require.EqualValues(t, 1, got.Accepted, address)
-		require.Equal(t, []RejectCount{{from, 1}}, Rejects(u.Feeders()...).Senders, "a mapped address is shown as what it is")
+		require.Equal(t, []RejectCount{{from, 1}}, Rejects(nil, u.Feeders()...).Senders, "a mapped address is shown as what it is")
 		require.Equal(t, u.Addr()+"/0", u.Sockets()[0].Name)
 	}
 }
@@ -241,7 +241,7 @@ func TestSendersAreAskedForWhereItMatters(t *testing.T) {
 	full("bad")
 	require.True(t, r.batch.sys.named, "a fault")
 	full("bad")
-	require.Equal(t, []RejectCount{{"127.0.0.1", batchSize}, {"unknown", batchSize}}, Rejects(u.Feeders()...).Senders)
+	require.Equal(t, []RejectCount{{"127.0.0.1", batchSize}, {"unknown", batchSize}}, Rejects(nil, u.Feeders()...).Senders)
 	at = at.Add(2 * askTime)
 	full("a:1|c")
 	require.False(t, r.batch.sys.named, "the fault is long ago")

@@ -83,34 +83,46 @@ type sample struct {
 	line   [maxSample]byte
 }
 
-// add takes f.rejected, whose lines are in buf.
-func (t *rejectTable) add(f *Feeder, buf []byte, now metric.UnixMilli) {
+// begin takes the table, until end; origin is what to call a sender without an
+// address.
+func (t *rejectTable) begin(origin string) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	if t.senders == nil {
 		t.senders, t.names = make(map[netip.Addr]uint64), make(map[string]uint64)
 	}
-	t.origin = f.origin
+	t.origin = origin
+}
+
+func (t *rejectTable) end() { t.mu.Unlock() }
+
+// addAll takes f.rejected, whose lines are in buf.
+func (t *rejectTable) addAll(f *Feeder, buf []byte, now metric.UnixMilli) {
+	t.begin(f.origin)
+	defer t.end()
 	for _, r := range f.rejected {
 		var sender netip.Addr
 		if f.sender != nil {
 			sender = f.sender(int(r.packet))
 		}
 		l := buf[r.at:r.end]
-		if n, ok := t.senders[sender]; ok || len(t.senders) < maxRejectKeys {
-			t.senders[sender] = n + 1
-		} else {
-			t.otherSenders++
-		}
-		// The compiler makes no string of a key that is only looked up.
-		name := sentName(l)
-		if n, ok := t.names[string(name)]; ok || len(t.names) < maxRejectKeys {
-			t.names[string(name)] = n + 1
-		} else {
-			t.otherNames++
-		}
-		t.reasons[r.reason].add(l, sender, now)
+		t.add(l, sentName(l), sender, r.reason, now)
 	}
+}
+
+// add takes what was sent under a name. The caller has called begin.
+func (t *rejectTable) add(text, name []byte, sender netip.Addr, reason metric.Reason, now metric.UnixMilli) {
+	if n, ok := t.senders[sender]; ok || len(t.senders) < maxRejectKeys {
+		t.senders[sender] = n + 1
+	} else {
+		t.otherSenders++
+	}
+	// The compiler makes no string of a key that is only looked up.
+	if n, ok := t.names[string(name)]; ok || len(t.names) < maxRejectKeys {
+		t.names[string(name)] = n + 1
+	} else {
+		t.otherNames++
+	}
+	t.reasons[reason].add(text, sender, now)
 }
 
 // sentName returns what stands where a name should, cut to what is kept of it.
@@ -131,12 +143,15 @@ func (r *reasonSamples) add(l []byte, sender netip.Addr, now metric.UnixMilli) {
 	r.at = (r.at + 1) % samplesPerReason
 }
 
-// Rejects adds up what feeders rejected.
-func Rejects(feeders ...*Feeder) Report {
+// Rejects adds up what feeders and batches rejected; batches nil: there are none.
+func Rejects(batches *Batches, feeders ...*Feeder) Report {
 	var reasons [metric.NumReasons]RejectReason
 	senders, names := make(map[string]uint64), make(map[string]uint64)
 	for _, f := range feeders {
 		f.table.addTo(&reasons, senders, names)
+	}
+	if batches != nil {
+		batches.table.addTo(&reasons, senders, names)
 	}
 	report := Report{Reasons: []RejectReason{}, Senders: topRejects(senders), Metrics: topRejects(names)}
 	for reason, r := range reasons {

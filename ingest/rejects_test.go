@@ -26,7 +26,7 @@ func TestRejectsOfHostileSenders(t *testing.T) {
 	}
 	require.Len(t, f.table.senders, maxRejectKeys, "memory is bounded, not only the report")
 	require.Len(t, f.table.names, maxRejectKeys)
-	r := Rejects(f)
+	r := Rejects(nil, f)
 	require.EqualValues(t, n, r.Total)
 	for _, rows := range [][]RejectCount{r.Senders, r.Metrics} {
 		require.Len(t, rows, maxRejectKeys+1)
@@ -67,7 +67,7 @@ func TestRejectsAddUp(t *testing.T) {
 			c, _ := f.Counts()
 			want.Add(c)
 		}
-		r := Rejects(feeders...)
+		r := Rejects(nil, feeders...)
 		require.Equal(t, want.Received-want.Accepted, r.Total)
 		sum := func(rows []RejectCount) (n uint64) {
 			for i, row := range rows {
@@ -99,7 +99,7 @@ func reasonNumber(t *rapid.T, name string) metric.Reason {
 }
 
 func TestRejectsOfNothing(t *testing.T) {
-	b, err := json.Marshal(Rejects(NewFeeder(stripe(testParser), testParser)))
+	b, err := json.Marshal(Rejects(nil, NewFeeder(stripe(testParser), testParser)))
 	require.NoError(t, err)
 	require.JSONEq(t, `{"total":0,"reasons":[],"senders":[],"metrics":[]}`, string(b))
 }

@@ -84,6 +84,8 @@ func (p *Parser) split(dst []agg.Raw, buf []byte, at, end int, now metric.UnixSe
 		return dst, false, reason
 	case len(kind) == 0:
 		return dst, false, metric.NoType
+	case kind[0] == structuredMark:
+		return dst, false, metric.BadType // Resolve would not take it for a line's
 	}
 	e := agg.Raw{
 		Name: uint32(at), NameLen: uint16(colon), Rest: uint32(at + bar + 1), RestLen: uint16(len(rest)), Sec: sec,

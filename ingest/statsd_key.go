@@ -23,6 +23,9 @@ const (
 // fields after the value.
 func (p *Parser) Resolve(name, rest []byte, now metric.UnixSec) (agg.Resolution, metric.Reason) {
 	var res agg.Resolution
+	if len(rest) > 0 && rest[0] == structuredMark {
+		return resolveStructured(name, rest), metric.OK
+	}
 	if reason := p.checkName(name); reason != metric.OK {
 		return res, reason
 	}

@@ -125,17 +125,19 @@ func cleanLen(b []byte) (n int, ok bool) {
 // space '_', as in etsy's StatsD.
 func cleanName(p nameParts) []byte {
 	out := make([]byte, 0, len(p.pre)+len(p.post))
-	for _, part := range [...][]byte{p.pre, p.post} {
-		for _, r := range string(part) {
-			switch {
-			case r == '/':
-				out = append(out, '-')
-			case unicode.IsSpace(r):
-				out = append(out, '_')
-			default:
-				out = utf8.AppendRune(out, r)
-			}
+	return appendClean(appendClean(out, p.pre), p.post)
+}
+
+func appendClean(dst, part []byte) []byte {
+	for _, r := range string(part) {
+		switch {
+		case r == '/':
+			dst = append(dst, '-')
+		case unicode.IsSpace(r):
+			dst = append(dst, '_')
+		default:
+			dst = utf8.AppendRune(dst, r)
 		}
 	}
-	return out
+	return dst
 }

@@ -81,7 +81,7 @@ func TestRejectedLinesAreFoundAgain(t *testing.T) {
 	f.Feed(buf, len(buf)-len("last:2|y"), len(buf), now.Milli(), false)
 	f.Flush(buf, now.Milli())
 	var lines []string
-	for _, r := range Rejects(f).Reasons {
+	for _, r := range Rejects(nil, f).Reasons {
 		for _, s := range r.Samples {
 			lines = append(lines, s.Line)
 		}

@@ -118,7 +118,7 @@ func TestEndlessLineIsCutOff(t *testing.T) {
 	got, _ := l.Counts()
 	require.EqualValues(t, 2, got.Rejected[metric.LineTooLong])
 	require.EqualValues(t, 3, got.Accepted)
-	r := Rejects(l.Feeders()...)
+	r := Rejects(nil, l.Feeders()...)
 	require.Equal(t, []RejectCount{{"127.0.0.1", r.Total}}, r.Senders)
 }
 

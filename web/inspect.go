@@ -109,7 +109,11 @@ func (s *Server) rejects(ctx *fasthttp.RequestCtx) { writeJSON(ctx, s.o.Rejects(
 
 // explain tells how each dialect reads the line in the body.
 func (s *Server) explain(ctx *fasthttp.RequestCtx) {
-	line := strings.TrimRight(string(ctx.PostBody()), "\r\n")
+	sent, ok := smallBody(ctx)
+	if !ok {
+		return
+	}
+	line := strings.TrimRight(string(sent), "\r\n")
 	switch {
 	case line == "":
 		fail(ctx, fasthttp.StatusBadRequest, "the body is empty; send one line, such as signups:1|c|#env:prod", "")

@@ -106,7 +106,7 @@ func TestRejectsAreShown(t *testing.T) {
 	require.NoError(t, err)
 	require.JSONEq(t, fmt.Sprintf(`{"total":2,"reasons":[{"reason":"bad_value","count":2,"samples":[{"time":1700000000123,"sender":"127.0.0.1","line":%s}]}],
 		"senders":[{"name":"127.0.0.1","count":2}],"metrics":[{"name":%[1]s,"count":2}]}`, quoted), body)
-	s = inspect(t, Hot{}, ingest.Rejects(), nil)
+	s = inspect(t, Hot{}, ingest.Rejects(nil), nil)
 	_, body = ask(t, s.Server, "GET", "/api/rejects")
 	require.JSONEq(t, `{"total":0,"reasons":[],"senders":[],"metrics":[]}`, body, "lists, not null")
 }

@@ -33,6 +33,13 @@ type Options struct {
 	// Events returns the last n events and service checks in [from, to), for
 	// GET /api/events.
 	Events func(from, to metric.UnixSec, n int) []ingest.Noted
+	// Quality tells of the ledger, and of n producers, for GET /api/quality.
+	Quality func(n int) Quality
+	// Ingest takes a batch, for POST /api/ingest; nil: there is no such route.
+	Ingest func(*ingest.Request) (ingest.Answer, *ingest.Refusal)
+	// Verify compares the journal with the store, for GET /api/verify; it ends early
+	// once its context is done. nil: there is no such route.
+	Verify func(context.Context) (report any, refusal *ingest.Refusal)
 }
 
 // Limits on connections, each so that a slow or hostile client costs little.
@@ -90,7 +97,8 @@ func New(l net.Listener, o Options) (_ *Server, err error) {
 		Concurrency:                  maxConns,
 		MaxConnsPerIP:                maxConnsPerIP,
 		ReadBufferSize:               headerBytes,
-		MaxRequestBodySize:           bodyBytes,
+		MaxRequestBodySize:           bodyBytes, // beyond it a handler decides
+		StreamRequestBody:            true,
 		ReadTimeout:                  readTime,
 		WriteTimeout:                 writeTime,
 		IdleTimeout:                  idleTime,
@@ -154,7 +162,7 @@ type route struct {
 }
 
 func (s *Server) table() map[string]route {
-	return map[string]route{
+	t := map[string]route{
 		"/api/query":   {fasthttp.MethodGet, s.query},
 		"/api/metrics": {fasthttp.MethodGet, s.metrics},
 		"/api/tags":    {fasthttp.MethodGet, s.tags},
@@ -163,10 +171,18 @@ func (s *Server) table() map[string]route {
 		"/api/rejects": {fasthttp.MethodGet, s.rejects},
 		"/api/explain": {fasthttp.MethodPost, s.explain},
 		"/api/events":  {fasthttp.MethodGet, s.gated(s.events)},
+		"/api/quality": {fasthttp.MethodGet, s.quality},
 		"/metrics":     {fasthttp.MethodGet, s.selfMetrics},
 		"/-/healthy":   {fasthttp.MethodGet, s.healthy},
 		"/-/ready":     {fasthttp.MethodGet, s.readiness},
 	}
+	if s.o.Ingest != nil {
+		t["/api/ingest"] = route{fasthttp.MethodPost, s.ingest}
+	}
+	if s.o.Verify != nil {
+		t["/api/verify"] = route{fasthttp.MethodGet, s.verify}
+	}
+	return t
 }
 
 // csp lets the page load what this server serves, and nothing else.
@@ -200,7 +216,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	if strings.HasPrefix(path, "/api/") {
-		fail(ctx, fasthttp.StatusNotFound, fmt.Sprintf("there is no %s; the API has /api/query, /api/metrics, /api/tags, /api/hot, /api/rejects, /api/explain, /api/events and /api/status", path), "")
+		fail(ctx, fasthttp.StatusNotFound, fmt.Sprintf("there is no %s; the API has /api/ingest, /api/query, /api/metrics, /api/tags, /api/hot, /api/rejects, /api/explain, /api/events, /api/quality, /api/verify and /api/status", path), "")
 		return
 	}
 	fail(ctx, fasthttp.StatusNotFound, "there is no such page; the dashboard is at /", "")
@@ -233,8 +249,6 @@ func (s *Server) malformed(ctx *fasthttp.RequestCtx, err error) {
 	switch {
 	case errors.As(err, &small):
 		code, sentence = fasthttp.StatusRequestHeaderFieldsTooLarge, fmt.Sprintf("the request line and headers are larger than %d bytes", headerBytes)
-	case errors.Is(err, fasthttp.ErrBodyTooLarge):
-		code, sentence = fasthttp.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes", bodyBytes)
 	case errors.As(err, &netErr) && netErr.Timeout():
 		code, sentence = fasthttp.StatusRequestTimeout, fmt.Sprintf("the request took longer than %s to arrive", readTime)
 	}

@@ -6,7 +6,8 @@ import "fmt"
 // either accepted, noted or counted under exactly one Reason.
 type Reason uint8
 
-// Sentence says what each means, and what is allowed.
+// Sentence says what each means, and what is allowed. Journal and store keep
+// their numbers: a new one comes last.
 const (
 	OK             Reason = iota // accepted
 	NoValue                      // the line: nothing to count
@@ -30,6 +31,8 @@ const (
 	LineTooLong                  // a limit of the line
 	Truncated                    // a datagram longer than MaxDatagram: its last line is cut
 	BadAnnotation                // an event or a service check
+	BadJSON                      // a line of NDJSON: not JSON
+	BadField                     // an event in JSON: a field
 	NumReasons
 )
 
@@ -41,6 +44,7 @@ var reasonNames = [NumReasons]string{
 	TooManyTags: "too_many_tags", TagTooLong: "tag_too_long", NameTooLong: "name_too_long",
 	TooManyMetrics: "too_many_metrics", Overload: "overload",
 	LineTooLong: "line_too_long", Truncated: "truncated", BadAnnotation: "bad_annotation",
+	BadJSON: "bad_json", BadField: "bad_field",
 }
 
 // docs/metrics.md repeats them, and a test compares the two.
@@ -52,7 +56,7 @@ var reasonSentences = [NumReasons]string{
 	BadName:        "a control character in the name; white space is none, and becomes `_`",
 	BadUTF8:        "the name, a tag, an event or a service check is not UTF-8",
 	BadValue:       "not a decimal number within ±1e290, also once it is divided by its rate; NaN, infinities, hexadecimal and blanks are none",
-	BadType:        "not one of the types `c`, `m`, `g`, `ms`, `h`, `d`, `s`, in the dialect brubeck also `C`; or, among several values with types of their own, a field other than a rate",
+	BadType:        "not one of the types `c`, `m`, `g`, `ms`, `h`, `d`, `s`, in the dialect brubeck also `C`, or in JSON of the kinds `counter`, `gauge`, `distribution`, `set`; or, among several values with types of their own, a field other than a rate",
 	MixedTags:      "tags in a `#` field of a line that has tags in its name, or several values with types of their own",
 	BadRate:        "the sample rate is not a number above 0 and up to 1, or is given twice; or an observation would stand for more than 10^15",
 	BadTimestamp:   "the timestamp is not a positive whole number of seconds, or is given twice",
@@ -67,6 +71,8 @@ var reasonSentences = [NumReasons]string{
 	LineTooLong:    "a line longer than `--max-line` (4,096 bytes); over TCP it ends the connection",
 	Truncated:      "the last line of a datagram that did not fit, or of a TCP connection that broke off",
 	BadAnnotation:  "an event `_e{…}` or a service check `_sc|…` with a wrong length, an empty title or name, an unknown status, type or priority, or a control character",
+	BadJSON:        "a line of newline-delimited JSON that is not one JSON value",
+	BadField:       "an event in JSON that is no object; or a field of it that is not one of `metric`, `kind`, `value`, `values`, `tags`, `time`, `rate`, is given twice, or is of another JSON type than it may be; or both `value` and `values`",
 }
 
 // String returns the name that the API, /metrics and the documents use.

@@ -4,6 +4,7 @@ import { signal } from './lib.js';
 /** @typedef {import('./types.js').Status} Status */
 /** @typedef {import('./types.js').Metric} Metric */
 /** @typedef {import('./types.js').Tag} Tag */
+/** @typedef {import('./types.js').Quality} Quality */
 /** @typedef {import('./types.js').Result} Result */
 
 /** A refusal by the server, in its own sentence. */
@@ -96,6 +97,9 @@ function read(response, text) {
 
 /** @returns {Promise<Status>} */
 export const getStatus = () => get('api/status');
+
+/** @returns {Promise<Quality>} */
+export const getQuality = () => get('api/quality?limit=1');
 
 /** @returns {Promise<Metric[]>} */
 export const getMetrics = async () => (await get('api/metrics')).metrics ?? [];

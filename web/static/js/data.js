@@ -1,8 +1,8 @@
 /**
  * What the server said, as signals, and the loops that keep it fresh: one for the query, one for the
- * lists of metrics and tags. Neither has two requests in flight, and both rest while the tab is hidden.
+ * lists of metrics and tags, one for the ledger. None has two requests in flight, and all rest while the tab is hidden.
  */
-import { ApiError, Unreachable, connection, getMetrics, getQuery, getStatus, getTags } from './api.js';
+import { ApiError, Unreachable, connection, getMetrics, getQuality, getQuery, getStatus, getTags } from './api.js';
 import { batch, computed, effect, signal, untracked } from './lib.js';
 import { defaultFn, hasFn, isKind } from './kinds.js';
 import { chooseMetric, live, query, update, view } from './state.js';
@@ -10,6 +10,7 @@ import { chooseMetric, live, query, update, view } from './state.js';
 /** @typedef {import('./types.js').Status} Status */
 /** @typedef {import('./types.js').Metric} Metric */
 /** @typedef {import('./types.js').Tag} Tag */
+/** @typedef {import('./types.js').Quality} Quality */
 /** @typedef {import('./types.js').Result} Result */
 
 const SECOND = 1000;
@@ -24,6 +25,10 @@ export const status = signal(/** @type {Status | null} */ (null));
 export const metrics = signal(/** @type {Metric[] | null} */ (null));
 /** @type {import('../vendor/signals-core.js').Signal<{metric: string, tags: Tag[]}>} */
 export const tags = signal({ metric: '', tags: /** @type {Tag[]} */ ([]) });
+/** null until the first answer. @type {import('../vendor/signals-core.js').Signal<Quality | null>} */
+export const quality = signal(/** @type {Quality | null} */ (null));
+/** Somebody looks at its figures: they are read each second. */
+export const watching = signal(false);
 /** The last good answer; stays until a newer one is there. */
 export const result = signal(/** @type {Result | null} */ (null));
 /** The last refusal of the current query, or null. */
@@ -153,6 +158,29 @@ async function refreshStatus() {
   }
 }
 
+async function refreshQuality() {
+  try {
+    quality.value = await getQuality();
+  } catch (error) {
+    if (!(error instanceof ApiError || error instanceof Unreachable)) throw error;
+  }
+}
+
+function followQuality() {
+  /** @type {number | undefined} */
+  let timer;
+  let stopped = false;
+  const run = async () => {
+    await refreshQuality();
+    if (!stopped) timer = setTimeout(run, watching.peek() ? SECOND : LISTS_EVERY);
+  };
+  run();
+  return () => {
+    stopped = true;
+    clearTimeout(timer);
+  };
+}
+
 function followLists() {
   /** @type {number | undefined} */
   let timer;
@@ -190,6 +218,10 @@ export function start() {
     return on ? untracked(() => follow(text)) : undefined;
   });
   effect(() => (visible.value ? untracked(followLists) : undefined));
+  effect(() => {
+    void watching.value; // opened: now, and not in ten seconds
+    return visible.value ? untracked(followQuality) : undefined;
+  });
   const metric = computed(() => `${view.value.kind} ${view.value.m}`);
   effect(() => {
     void metric.value;

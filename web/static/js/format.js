@@ -56,6 +56,19 @@ export function compact(n) {
 }
 
 /**
+ * Bytes to three significant digits: 1536 → "1.5 KiB".
+ * @param {number} bytes
+ */
+export function size(bytes) {
+  let n = bytes;
+  for (const unit of ['bytes', 'KiB', 'MiB', 'GiB']) {
+    if (Math.abs(n) < 1024) return `${exact(Number(n.toPrecision(3)))} ${unit}`;
+    n /= 1024;
+  }
+  return `${exact(Number(n.toPrecision(3)))} TiB`;
+}
+
+/**
  * A rate to three significant digits: "3.21/s".
  * @param {number} n
  */

@@ -4,6 +4,7 @@ import { isEmpty, result, status } from './data.js';
 import { clock } from './format.js';
 import { html } from './lib.js';
 import { MetricPicker } from './picker.js';
+import { LedgerLight } from './quality.js';
 import { live } from './state.js';
 import { nextTheme, setTheme, theme } from './theme.js';
 
@@ -42,7 +43,7 @@ export function Shell({ children }) {
       <a class="brand" href="./" title=${status.value ? `Cairn ${status.value.version}` : 'Cairn'}><img src="favicon.svg" alt="" width="24" height="24" />Cairn</a>
       <nav aria-label="Pages">${PAGES.map((p) => html`<a key=${p.href} href=${p.href} aria-current="page">${p.name}</a>`)}</nav>
       <${MetricPicker} />
-      <div class="top-end"><${Live} /><${ThemeSwitch} /></div>
+      <div class="top-end"><${LedgerLight} /><${Live} /><${ThemeSwitch} /></div>
     </header>
     <main>${children}</main>
     <${ConnectionBar} />`;

@@ -15,5 +15,14 @@
  * @typedef {{metric: string, kind: string, fn: string, from: number, to: number, step: number, tier: string,
  *   sealed_until: number, times: number[], series: Series[], total: number | null, series_matched: number,
  *   truncated: boolean, warnings: string[]}} Result
+ *
+ * What became of every event (GET /api/quality; docs/metrics.md describes each field). A counts object is by reason.
+ * @typedef {Record<string, number>} Counts
+ * @typedef {{imbalance: number, faults: string[], checked_at: number, since: number, received: number, accepted: number,
+ *   noted: number, rejected: Counts, shed: Counts, duplicate: number, kernel_dropped: number, amended: number,
+ *   recovered: number, open: number, flushing: number, stored: number, lost: number}} Ledger
+ * @typedef {{ledger: Ledger, ingestion_lag: {journaled_s: number | null, stored_s: number}, flush: {last_ms: number},
+ *   fsync: {p99_ms: number}, journal: {bytes: number, damaged: string[]},
+ *   disk: {free: number | null, floor: number, short: boolean}, replay: {running: boolean}}} Quality
  */
 export {};
