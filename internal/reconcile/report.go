@@ -1,0 +1,69 @@
+package reconcile
+
+import (
+	"cairn/internal/metric"
+)
+
+// maxListed bounds the differences of each check that are listed: who has as many needs
+// to know how many there are, and where they begin.
+const maxListed = 100
+
+// Report is what a reconciliation found. Its JSON is the answer of GET /api/verify.
+type Report struct {
+	Equal            bool         `json:"equal"`
+	Checked          Checked      `json:"checked"` // with the journal
+	Differences      []Difference `json:"differences"`
+	DifferencesTotal uint64       `json:"differences_total"`
+	Tiers            Tiers        `json:"tiers"`
+	Pending          uint64       `json:"pending"` // events that are in the journal, and not in the store yet
+	Damaged          []string     `json:"damaged"` // a sentence for each place of the journal that cannot be read
+	Notes            []string     `json:"notes"`   // what was not compared, and why
+	TookMS           int64        `json:"took_ms"`
+}
+
+// Checked is what was compared with the journal: buckets in [From, To).
+type Checked struct {
+	Metrics int    `json:"metrics"`
+	Buckets uint64 `json:"buckets"` // in all tiers
+	Events  uint64 `json:"events"`
+	From    int64  `json:"from"` // Unix seconds
+	To      int64  `json:"to"`
+}
+
+// Tiers is what came out of comparing the tiers with one another.
+type Tiers struct {
+	Equal            bool         `json:"equal"`
+	Metrics          int          `json:"metrics"`
+	Hours            uint64       `json:"hours"` // of all metrics
+	Differences      []Difference `json:"differences"`
+	DifferencesTotal uint64       `json:"differences_total"`
+}
+
+// Difference is a figure that is not what it should be.
+type Difference struct {
+	Metric   string  `json:"metric"`
+	Kind     string  `json:"kind"`
+	Tier     string  `json:"tier"`
+	Bucket   int64   `json:"bucket"` // its first second; of tiers: the hour's
+	Figure   string  `json:"figure"` // sum, count, min, max, last or members
+	Expected float64 `json:"expected"`
+	Stored   float64 `json:"stored"`
+}
+
+// list takes differences.
+type list struct {
+	listed []Difference
+	total  uint64
+}
+
+func (l *list) add(d Difference) {
+	if l.total++; len(l.listed) < maxListed {
+		l.listed = append(l.listed, d)
+	}
+}
+
+func (l *list) addAll(id metric.ID, t metric.Tier, bucket metric.UnixSec, found []unequal) {
+	for _, u := range found {
+		l.add(Difference{id.Name, id.Kind.String(), t.String(), int64(bucket), u.figure, u.expected, u.stored})
+	}
+}
