@@ -1,9 +1,9 @@
 // Package app puts the parts together: it opens them in an order, runs them, and
 // closes them in the reverse one.
 //
-//	open   inherited sockets ► store ► stripes ► annotations ► pump ► listeners ► HTTP socket
-//	start  memory watch ► pump ► HTTP ► listeners ► ready
-//	close  listeners (drained) ► HTTP ► pump (everything flushed) ► memory watch ► store
+//	open   inherited sockets ► engine (store, journal, stripes, pump) ► listeners ► HTTP socket
+//	start  memory watch ► HTTP ► listeners ► engine (replays the journal) ► ledger ► ready
+//	close  listeners (drained) ► HTTP ► ledger ► engine (everything flushed) ► memory watch
 //
 // Nothing is read from a socket before all of it could be opened, and nothing
 // that was read is still in memory when the store closes.
@@ -14,7 +14,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -25,12 +24,11 @@ import (
 	"cairn/ingest"
 	"cairn/internal/clock"
 	"cairn/internal/config"
-	"cairn/internal/flush"
+	"cairn/internal/engine"
 	"cairn/internal/ledger"
 	"cairn/internal/metric"
 	"cairn/internal/selfmon"
 	"cairn/query"
-	"cairn/tsdb"
 	"cairn/web"
 )
 
@@ -57,24 +55,24 @@ type App struct {
 	env     Env
 	started time.Time
 
-	store  *tsdb.Store
-	agg    *agg.Aggregator
-	pump   *flush.Pump
+	engine *engine.Engine
 	inject *ingest.Feeder
-	notes  *ingest.Annotations
+	ledger *ledger.Ledger
 	memory *memory
 	mu     sync.Mutex // serialises Inject
 	web    *web.Server
 
 	listeners []opened
 
-	failed chan error
-	report *reporter
+	failed  chan error
+	report  *reporter
+	closing chan struct{}
+	wait    sync.WaitGroup
 }
 
 // Open opens all parts. After an error nothing stays open.
 func Open(c config.Config, env Env) (_ *App, err error) {
-	a := &App{config: c, env: env, started: env.Clock.Now()}
+	a := &App{config: c, env: env, started: env.Clock.Now(), closing: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.Close())
@@ -84,35 +82,24 @@ func Open(c config.Config, env Env) (_ *App, err error) {
 	if err != nil {
 		return nil, err
 	}
-	a.store, err = tsdb.Open(c.DataDir, tsdb.Options{FS: env.FS, Log: env.Log, Cache: int64(c.Cache), Fatal: env.Fatal})
-	if err != nil {
+	if err = a.openEngine(plans); err != nil {
 		err = errors.Join(err, closePlans(plans))
 		if page != nil {
 			err = errors.Join(err, page.Close())
 		}
 		return nil, err
 	}
-	a.aggregate(plans)
-	noted, err := a.restoreNotes()
-	if err != nil {
-		err = errors.Join(err, closePlans(plans))
-		if page != nil {
-			err = errors.Join(err, page.Close())
-		}
-		return nil, err
-	}
-	a.pump = flush.New(a.agg, a.store, flush.Options{
-		Clock: env.Clock, Grace: c.Grace, Interval: c.FlushInterval, Log: env.Log, Annotations: a.notesSince, Noted: noted,
-	})
 	if err = a.openListeners(plans); err != nil {
 		if page != nil {
 			err = errors.Join(err, page.Close())
 		}
 		return nil, err
 	}
+	a.ledger = a.newLedger()
 	o := web.Options{
-		Executor: &query.Executor{Acquire: a.pump.View}, Clock: env.Clock, Log: env.Log,
-		Status: a.status, Metrics: a.selfmon().Append, Hot: a.hot, Rejects: a.Rejects, Explain: a.explain, Events: a.notes.Between,
+		Executor: &query.Executor{Acquire: a.engine.Pump.View}, Clock: env.Clock, Log: env.Log,
+		Status: a.status, Metrics: a.selfmon().Append, Quality: a.quality, Hot: a.hot, Rejects: a.Rejects, Explain: a.explain, Events: a.engine.Notes.Between,
+		Ingest: a.engine.Batches.Ingest, Verify: a.verify,
 	}
 	if page != nil {
 		a.web, err = web.New(page, o)
@@ -120,26 +107,6 @@ func Open(c config.Config, env Env) (_ *App, err error) {
 		a.web, err = web.Listen(c.HTTP, o)
 	}
 	return a, err
-}
-
-// restoreNotes makes the list of annotations with those that are in the store, and
-// returns the number of the last one.
-func (a *App) restoreNotes() (last uint64, err error) {
-	a.notes = ingest.NewAnnotations()
-	old, err := a.store.Annotations()
-	if err != nil {
-		return 0, err
-	}
-	return a.notes.Restore(old), nil
-}
-
-func (a *App) notesSince(seq uint64) (list []metric.Annotation, last uint64) {
-	last = seq
-	for _, n := range a.notes.Since(seq) {
-		list = append(list, n.Annotation)
-		last = n.Seq
-	}
-	return list, last
 }
 
 // hotSpan is how many complete seconds GET /api/hot looks at. They are still open,
@@ -150,7 +117,7 @@ func (a *App) hot(n int) web.Hot {
 	to := metric.SecOf(a.env.Clock.Now())
 	from := to - min(hotSpan, metric.UnixSec(a.config.Grace/time.Second))
 	h := web.Hot{From: from, To: to}
-	h.Series, h.Events = a.pump.Hot(n, from, to)
+	h.Series, h.Events = a.engine.Pump.Hot(n, from, to)
 	return h
 }
 
@@ -165,39 +132,52 @@ const (
 	maxEntries = 1 << 30 / 16
 )
 
-// aggregate makes the stripes: those of each listener's readers, and one for
-// Inject. A stripe resolves keys as its listener's dialect has them.
-func (a *App) aggregate(plans []*plan) {
+// openEngine opens what counts and keeps, with a stripe for each listener's readers and
+// one for Inject. A stripe resolves keys as its listener's dialect has them.
+func (a *App) openEngine(plans []*plan) (err error) {
+	c := a.config
 	var resolvers []agg.Resolver
 	for _, p := range plans {
-		p.parser = parserOf(p.dialect, a.config)
-		resolvers = append(resolvers, slices.Repeat([]agg.Resolver{p.parser.Resolve}, p.readers(a.config))...)
+		p.parser = parserOf(p.dialect, c)
+		resolvers = append(resolvers, slices.Repeat([]agg.Resolver{p.parser.Resolve}, p.readers(c))...)
 	}
-	own := parserOf("dogstatsd", a.config)
+	own := parserOf("dogstatsd", c)
 	resolvers = append(resolvers, own.Resolve)
-	limits := agg.Limits{Series: a.config.MaxSeries, SeriesPerMetric: a.config.MaxSeriesPerMetric, Metrics: a.config.MaxMetrics}
+	limits := agg.Limits{Series: c.MaxSeries, SeriesPerMetric: c.MaxSeriesPerMetric, Metrics: c.MaxMetrics}
 	if a.env.MemoryLimit > 0 {
 		// A quarter of it for open seconds: the index takes another, the store and
 		// garbage the rest.
 		limits.Entries = max(minEntries, min(maxEntries, int(a.env.MemoryLimit)/4/16/len(resolvers)))
 	}
-	a.agg = agg.New(limits, resolvers, rand.New(rand.NewPCG(a.env.Seed, 0)))
+	a.engine, err = engine.Open(engine.Options{
+		FS: a.env.FS, Dir: c.DataDir, Clock: a.env.Clock, Log: a.env.Log, Seed: a.env.Seed, Fatal: a.env.Fatal,
+		Cache: int64(c.Cache), Limits: limits, Resolvers: resolvers, Parser: own, Grace: c.Grace, FlushInterval: c.FlushInterval,
+		JournalSync: c.JournalSync, JournalUDP: c.JournalUDP, JournalRetention: c.JournalRetention, JournalSize: int64(c.JournalSize),
+		MinFree: int64(c.MinFreeDisk),
+	})
+	if err != nil {
+		return err
+	}
 	n := 0
 	for _, p := range plans {
-		for range p.readers(a.config) {
-			p.stripes = append(p.stripes, a.agg.Stripe(n))
+		for range p.readers(c) {
+			p.stripes = append(p.stripes, a.engine.Stripe(n))
 			n++
 		}
 	}
-	a.inject = ingest.NewFeeder(a.agg.Stripe(n), own)
-	// One for each goroutine that can fail: the readers, one a listener, and HTTP.
-	a.failed = make(chan error, len(resolvers)+len(plans)+1)
+	a.inject = ingest.NewFeeder(a.engine.Stripe(n), own)
+	// One for each goroutine that can fail: the readers, one a listener, HTTP and the
+	// replay.
+	a.failed = make(chan error, len(resolvers)+len(plans)+2)
+	return nil
 }
 
 func (a *App) selfmon() selfmon.Sources {
 	return selfmon.Sources{
 		Version: Version, Uptime: func() time.Duration { return a.env.Clock.Now().Sub(a.started) },
-		Listeners: a.figures, Registry: a.agg.Registry, Pump: a.pump, Store: a.store, Ledger: a.Ledger,
+		Listeners: a.figures, Registry: a.engine.Agg.Registry, Pump: a.engine.Pump, Store: a.engine.Store, Ledger: a.ledger,
+		Batches: a.engine.Batches, Windows: a.engine.Windows, Journal: a.engine.Journal, Backlog: a.engine.Backlog, Replaying: a.engine.Replaying,
+		Disk: func() (int64, bool) { d := a.engine.Disk(); return d.Free, d.Short },
 	}
 }
 
@@ -206,19 +186,29 @@ func (a *App) Start() {
 	failed := func(err error) { a.failed <- err } // buffered: one a goroutine that can fail
 	for _, l := range a.listeners {
 		for _, f := range l.Feeders() {
-			f.Keep(a.notes)
+			f.Keep(a.engine.Notes)
 		}
 	}
-	a.inject.Keep(a.notes)
-	a.memory = startMemory(a.env.MemoryLimit, a.agg.Registry, a.env.Log)
-	a.pump.Start()
+	a.inject.Keep(a.engine.Notes)
+	a.memory = startMemory(a.env.MemoryLimit, a.engine.Agg.Registry, a.env.Log)
 	a.web.Start(failed)
 	for _, l := range a.listeners {
 		l.Start(failed)
 	}
 	a.report = startReporter(a.env.Log, a.listeners)
-	a.web.SetReady(true)
+	a.engine.Start(failed)
+	a.ledger.Start()
+	a.wait.Go(func() {
+		select {
+		case <-a.engine.Ready():
+			a.web.SetReady(true)
+		case <-a.closing:
+		}
+	})
 }
+
+// Ready is closed once the journal is replayed and everything is served.
+func (a *App) Ready() <-chan struct{} { return a.engine.Ready() }
 
 // Failed yields the error of a part that ended by itself.
 func (a *App) Failed() <-chan error { return a.failed }
@@ -233,14 +223,6 @@ func (a *App) Inject(lines []byte) {
 	now := metric.MilliOf(a.env.Clock.Now())
 	a.inject.Feed(lines, 0, len(lines), now, false)
 	a.inject.Flush(lines, now)
-}
-
-// Ledger draws up the account since the start.
-func (a *App) Ledger() ledger.Account {
-	total, _ := counts(a.listeners)
-	injected, _ := a.inject.Counts()
-	total.Add(injected)
-	return ledger.Read(total, a.pump.Stats())
 }
 
 func (a *App) status() web.Status {
@@ -263,14 +245,16 @@ func (a *App) Close() error {
 		errs = append(errs, a.web.Close(ctx))
 		cancel()
 	}
-	if a.pump != nil {
-		errs = append(errs, a.pump.Close())
+	close(a.closing)
+	a.wait.Wait()
+	if a.ledger != nil {
+		a.ledger.Close()
+	}
+	if a.engine != nil {
+		errs = append(errs, a.engine.Close())
 	}
 	if a.memory != nil {
 		a.memory.close()
-	}
-	if a.store != nil {
-		errs = append(errs, a.store.Close())
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("close: %w", err)

@@ -2,6 +2,7 @@ package app
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net"
@@ -17,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"cairn/ingest"
 	"cairn/internal/clock"
 	"cairn/internal/config"
 	"cairn/internal/metric"
@@ -100,7 +102,7 @@ func TestEverythingIsAccountedFor(t *testing.T) {
 
 	require.NoError(t, a.Close())
 	l := a.Ledger()
-	require.Zero(t, l.Imbalance())
+	require.Zero(t, a.Balance().Imbalance)
 	require.EqualValues(t, 1502, l.Received)
 	require.EqualValues(t, 501, l.Accepted)
 	require.EqualValues(t, 501, l.Stored)
@@ -152,4 +154,31 @@ func catalogue(t *testing.T) map[string]bool {
 	}
 	require.NotEmpty(t, out)
 	return out
+}
+
+// TestQualityIsListed compares the fields of GET /api/quality, and the reasons in them,
+// with docs/metrics.md.
+func TestQualityIsListed(t *testing.T) {
+	a, err := Open(settings(), env(vfs.NewMem(), new(lockedBuffer)))
+	require.NoError(t, err)
+	text, err := json.Marshal(a.quality(10))
+	require.NoError(t, err)
+	require.NoError(t, a.Close())
+	doc, err := os.ReadFile("../../docs/metrics.md")
+	require.NoError(t, err)
+	var fields map[string]json.RawMessage
+	require.NoError(t, json.Unmarshal(text, &fields))
+	for name, raw := range fields {
+		var parts map[string]json.RawMessage
+		if json.Unmarshal(raw, &parts) != nil {
+			parts = nil
+		}
+		require.True(t, regexp.MustCompile("`"+name+"[.`]").Match(doc), name)
+		for part := range parts {
+			require.True(t, regexp.MustCompile("`("+name+")?\\.?"+part+"`").Match(doc), "%s.%s", name, part)
+		}
+	}
+	for r := ingest.ShedNone + 1; r < ingest.NumSheds; r++ {
+		require.Contains(t, string(doc), "| `"+r.String()+"` | ")
+	}
 }

@@ -235,5 +235,5 @@ func (a *App) Rejects() ingest.Report {
 	for _, l := range a.listeners {
 		feeders = append(feeders, l.Feeders()...)
 	}
-	return ingest.Rejects(nil, feeders...)
+	return ingest.Rejects(a.engine.Batches, feeders...)
 }

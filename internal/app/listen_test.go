@@ -40,7 +40,7 @@ func TestAllListeners(t *testing.T) {
 	require.NoError(t, a.Close())
 
 	l := a.Ledger()
-	require.Zero(t, l.Imbalance())
+	require.Zero(t, a.Balance().Imbalance)
 	require.EqualValues(t, 12, l.Received)
 	require.EqualValues(t, 5, l.Accepted, "C counts where the dialect is brubeck's")
 	r := a.Rejects()

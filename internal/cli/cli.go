@@ -1,6 +1,6 @@
 // Package cli is the command line: it parses it, runs one command, and turns the
 // outcome into an exit status. 0: done; 1: failed, with a sentence on standard
-// error; 2: the command line itself is wrong.
+// error; 2: the command line itself is wrong. 'cairn verify' has its own.
 package cli
 
 import (
@@ -15,6 +15,12 @@ import (
 // usageError is a mistake on the command line.
 type usageError struct{ error }
 
+// statusError ends with an exit status of its own.
+type statusError struct {
+	code int
+	error
+}
+
 // Main runs the command line args and returns the exit status.
 func Main(args []string, stdout, stderr io.Writer) int {
 	root := newRoot()
@@ -27,6 +33,10 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	}
 	for line := range strings.SplitSeq(strings.TrimSpace(err.Error()), "\n") {
 		fmt.Fprintf(stderr, "cairn: %s\n", line)
+	}
+	var status statusError
+	if errors.As(err, &status) {
+		return status.code
 	}
 	var usage usageError
 	if errors.As(err, &usage) {
@@ -52,7 +62,7 @@ and open http://127.0.0.1:8127.`,
 		SilenceUsage:  true,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newServe(), newDemo(), newQuery(), newVersion())
+	root.AddCommand(newServe(), newDemo(), newQuery(), newVerify(), newVersion())
 	for _, c := range root.Commands() {
 		args := c.Args
 		c.Args = func(c *cobra.Command, a []string) error {

@@ -47,6 +47,11 @@ func TestExitStatus(t *testing.T) {
 		{"query", 2, "accepts 1 arg"},
 		{"query m --format xml", 2, `"xml" is not table, json or csv`},
 		{"query m --server nowhere", 2, "is not a URL"},
+		{"verify now", 2, "now"},
+		{"verify --url nowhere", 2, "is not a URL"},
+		{"verify --url http://127.0.0.1:1", 2, "is 'cairn serve' running there?"},
+		{"verify --url http://127.0.0.1:1 --data-dir x", 2, "exclude one another"},
+		{"verify --data-dir /nowhere/at/all", 2, "has no store"},
 		{"query m --server http://127.0.0.1:1", 1, "is 'cairn serve' running there?"},
 	} {
 		code, _, stderr := run(strings.Fields(c.args)...)

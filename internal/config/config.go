@@ -43,6 +43,11 @@ type Config struct {
 	MaxSeriesPerMetric int
 	MaxMemory          int // bytes; 0: 90% of what there is
 	Cache              int
+	JournalSync        bool
+	JournalUDP         bool
+	JournalRetention   time.Duration
+	JournalSize        int
+	MinFreeDisk        int // bytes; 0: 5%, at most 1 GiB
 	LogLevel           string
 	LogFormat          string
 }
@@ -78,6 +83,10 @@ const minMemory = 64 << 20
 // find what they are used to.
 const defaultUDSMode = 0o722
 
+// defaultJournalSize bounds what is kept for reconciliation only: an hour at 50,000
+// events a second that come in batches, or at 20,000 series that count every second.
+const defaultJournalSize = 1 << 30
+
 // defaultMaxMetrics bounds the number of metrics; each may hold one series beyond
 // max-series, its overflow.
 const defaultMaxMetrics = 100_000
@@ -108,6 +117,11 @@ func NewLoader(flags *pflag.FlagSet) *Loader {
 	flags.IntVar(&c.MaxSeriesPerMetric, "max-series-per-metric", metric.DefaultMaxSeriesPerMetric, "the same for one metric")
 	flags.Var(newSize(&c.MaxMemory, 0), "max-memory", "memory for the process, beyond which new series fold as well; 0: 90% of the container's or the machine's")
 	flags.Var(newSize(&c.Cache, 64<<20), "cache", "memory for blocks read from the store")
+	flags.BoolVar(&c.JournalSync, "journal-sync", true, "sync the journal before a batch is answered; without it a power cut can lose what was answered")
+	flags.BoolVar(&c.JournalUDP, "journal-udp", true, "journal what comes over UDP, UDS and TCP every second; without it a kill loses what was not flushed")
+	flags.DurationVar(&c.JournalRetention, "journal-retention", time.Hour, "how long the journal is kept for reconciliation once it is in the store")
+	flags.Var(newSize(&c.JournalSize, defaultJournalSize), "journal-size", "but no more of it than this")
+	flags.Var(newSize(&c.MinFreeDisk, 0), "min-free-disk", "free space below which nothing is written and batches are refused; 0: 5% of the disk, at most 1GiB")
 	flags.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 	flags.StringVar(&c.LogFormat, "log-format", "text", "text or json")
 	return l
@@ -250,6 +264,9 @@ func (c *Config) check() (problems []error) {
 	}
 	if c.Cache < 1<<20 {
 		bad("cache: %d bytes are less than 1MiB", c.Cache)
+	}
+	if c.JournalRetention < 0 || c.JournalRetention > 30*24*time.Hour {
+		bad("journal-retention: %s is not between 0s and 720h", c.JournalRetention)
 	}
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.LogLevel) {
 		bad("log-level: %q is not debug, info, warn or error", c.LogLevel)

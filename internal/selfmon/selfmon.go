@@ -17,7 +17,9 @@ import (
 
 	"cairn/agg"
 	"cairn/ingest"
+	"cairn/internal/dedupe"
 	"cairn/internal/flush"
+	"cairn/internal/journal"
 	"cairn/internal/ledger"
 	"cairn/internal/metric"
 	"cairn/tsdb"
@@ -31,7 +33,13 @@ type Sources struct {
 	Registry  *agg.Registry
 	Pump      *flush.Pump
 	Store     *tsdb.Store
-	Ledger    func() ledger.Account
+	Ledger    *ledger.Ledger
+	Batches   *ingest.Batches
+	Windows   *dedupe.Windows
+	Journal   *journal.Log
+	Backlog   func() (bytes int64, events uint64)
+	Disk      func() (free int64, short bool) // free is below 0 where the file system does not tell
+	Replaying func() bool
 }
 
 // Kind is a sort of listener.
@@ -60,7 +68,10 @@ func (s Sources) Append(dst []byte) []byte {
 	gauge(w, "cairn_build_info", fmt.Sprintf("version=%q,go=%q", s.Version, runtime.Version()), 1)
 	gaugeFloat(w, "cairn_uptime_seconds", s.Uptime().Seconds())
 	s.ingest(w)
+	s.batches(w)
 	s.ledger(w)
+	s.index(w)
+	s.journal(w)
 	s.storage(w)
 	metrics.WriteProcessMetrics(w)
 	return w.Bytes()
@@ -102,23 +113,33 @@ func (s Sources) ingest(w io.Writer) {
 }
 
 func (s Sources) ledger(w io.Writer) {
-	a := s.Ledger()
+	a := s.Ledger.Account()
 	counter(w, "cairn_events_received_total", "", a.Received)
 	counter(w, "cairn_events_accepted_total", "", a.Accepted)
 	counter(w, "cairn_events_noted_total", "", a.Noted)
 	for r := metric.OK + 1; r < metric.NumReasons; r++ {
-		counter(w, "cairn_events_rejected_total", fmt.Sprintf("reason=%q", r), a.Rejected[r])
+		if r != metric.Overload { // that is shed
+			counter(w, "cairn_events_rejected_total", fmt.Sprintf("reason=%q", r), a.Rejected[r])
+		}
 	}
-	gauge(w, "cairn_events_open", "", a.Open)
+	for r := ingest.ShedNone + 1; r < ingest.NumSheds; r++ {
+		counter(w, "cairn_events_shed_total", fmt.Sprintf("reason=%q", r), a.Shed[r])
+	}
+	counter(w, "cairn_events_duplicate_total", "", a.Duplicate)
+	counter(w, "cairn_events_amended_total", "", a.Amended)
+	counter(w, "cairn_events_lost_total", "", a.LostEver)
+	gauge(w, "cairn_events_recovered", "", a.Recovered)
+	gauge(w, "cairn_events_open", "", a.Open+a.Flushing)
 	counter(w, "cairn_events_stored_total", "", a.Stored)
-	metrics.WriteGaugeFloat64(w, "cairn_ledger_imbalance", float64(a.Imbalance()))
+	c := s.Ledger.Check()
+	gaugeFloat(w, "cairn_ledger_imbalance", float64(c.Imbalance))
+	gaugeFloat(w, "cairn_ledger_units_imbalance", c.Units)
+}
+
+func (s Sources) index(w io.Writer) {
 	gauge(w, "cairn_series", "", uint64(s.Registry.Len()))
 	gauge(w, "cairn_conflicting_names", "", uint64(len(s.Registry.Conflicts())))
-	full := uint64(0)
-	if s.Registry.Full() {
-		full = 1
-	}
-	gauge(w, "cairn_memory_short", "", full)
+	gauge(w, "cairn_memory_short", "", flag(s.Registry.Full()))
 	folded := s.Registry.Overflowed()
 	gauge(w, "cairn_overflowed_metrics", "", uint64(len(folded)))
 	for _, id := range folded[:min(len(folded), maxNamed)] {
@@ -141,6 +162,9 @@ func (s Sources) storage(w io.Writer) {
 	gaugeFloat(w, "cairn_flush_longest_seconds", p.Longest.Seconds())
 	gauge(w, "cairn_flush_last_series", "", p.Series)
 	gauge(w, "cairn_store_bytes", "", s.Store.DiskBytes())
+	free, short := s.Disk()
+	gaugeFloat(w, "cairn_disk_free_bytes", float64(free))
+	gauge(w, "cairn_disk_short", "", flag(short))
 }
 
 func named(name, labels string) string {
@@ -148,6 +172,13 @@ func named(name, labels string) string {
 		return name
 	}
 	return name + "{" + labels + "}"
+}
+
+func flag(set bool) uint64 {
+	if set {
+		return 1
+	}
+	return 0
 }
 
 func counter(w io.Writer, name, labels string, v uint64) {
