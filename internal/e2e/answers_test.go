@@ -128,7 +128,7 @@ func (f figures) sum(name string) (total float64) {
 func requireBalance(t testing.TB, f figures) {
 	t.Helper()
 	require.Zero(t, f[imbalance], "imbalance")
-	require.Equal(t, f[received], f[accepted]+f[noted]+f.sum("cairn_events_rejected_total"), "received = accepted + noted + rejected")
+	require.Equal(t, f[received], f[accepted]+f[noted]+f.sum("cairn_events_rejected_total")+f.sum("cairn_events_shed_total")+f["cairn_events_duplicate_total"], "received = accepted + noted + rejected + shed + duplicate")
 	require.Zero(t, f.sum("cairn_udp_kernel_drops_total"), "datagrams dropped by the kernel")
 }
 

@@ -53,6 +53,7 @@ func TestBrowser(t *testing.T) {
 		"ConflictAndOverflowMarks":   browserConflictAndOverflow,
 		"HostileNamesOfEachKind":     browserHostileKinds,
 		"LevelsScaleBarsBeginAtZero": browserLevels,
+		"TheLedgerIsShown":           browserLedger,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

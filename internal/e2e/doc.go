@@ -18,6 +18,10 @@
 //
 //	requireKept(t, s, 3, gauge("level", 20, 5, -7.5))
 //
+// TestKilledServersLoseNothing kills one server after another on one data dir, in
+// the midst of batches, datagrams, starts and stops, and compares every bucket with
+// what was acknowledged; `make prove` does it a thousand times.
+//
 // The tests of clients in other languages are behind the build tag `clients`;
 // clients/install.sh installs what they need.
 package e2e

@@ -27,6 +27,7 @@ type settings struct {
 	secs     int
 	markdown string
 	cairn    string
+	serve    []string
 }
 
 // longest bounds a whole run: a full one takes about ten minutes.
@@ -35,6 +36,13 @@ const longest = 40 * time.Minute
 func main() {
 	if len(os.Args) == 2 && os.Args[1] == spinCommand {
 		spin()
+		return
+	}
+	if len(os.Args) > 1 && os.Args[1] == batchCommand {
+		if err := sendBatches(os.Args[2:], os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "batches:", err)
+			os.Exit(1)
+		}
 		return
 	}
 	// A reader of our output that goes away must not keep us from cleaning up.
@@ -58,7 +66,7 @@ func parse(args []string, out io.Writer) (settings, error) {
 	for _, w := range workloads {
 		names = append(names, w.name)
 	}
-	names = append(names, "lossless", "memory")
+	names = append(names, "batches", "lossless", "memory")
 	f := flag.NewFlagSet("bench-ingest", flag.ContinueOnError)
 	f.SetOutput(out)
 	f.StringVar(&s.tools, "tools", "../shared/bench", "`folder` of the load generator and the sink")
@@ -66,11 +74,12 @@ func parse(args []string, out io.Writer) (settings, error) {
 	f.IntVar(&s.rounds, "rounds", 3, "how many times sink and server run in turn")
 	f.IntVar(&s.secs, "secs", 8, "how long each of them is sent to, in `seconds`")
 	f.StringVar(&s.markdown, "markdown", "", "`file` in which to replace what stands between the marks of a measurement")
+	serve := f.String("serve", "", "more flags of the server, separated by blanks")
 	f.StringVar(&s.cairn, "cairn", "", "`binary` to measure; empty: build this source")
 	if err := f.Parse(args); err != nil {
 		return s, flag.ErrHelp // it has been said what is wrong
 	}
-	s.run = strings.Split(*list, ",")
+	s.run, s.serve = strings.Split(*list, ","), strings.Fields(*serve)
 	var problems []error
 	for _, name := range s.run {
 		if !slices.Contains(names, name) {
@@ -141,6 +150,13 @@ func (b *bench) measure(ctx context.Context) error {
 			return fmt.Errorf("workload %s: %w", w.name, err)
 		}
 		b.report.rows = append(b.report.rows, r)
+	}
+	if slices.Contains(b.run, "batches") {
+		r, err := b.batches(ctx)
+		if err != nil {
+			return fmt.Errorf("batches: %w", err)
+		}
+		b.report.batches = &r
 	}
 	if slices.Contains(b.run, "lossless") {
 		r, err := b.lossless(ctx)

@@ -15,6 +15,7 @@ import (
 // report is everything that was measured.
 type report struct {
 	rows     []row
+	batches  *batchesRow
 	lossless *losslessRow
 	memory   *memoryRow
 }
@@ -54,6 +55,9 @@ func (r *report) markdown(args string, now time.Time) string {
 	}
 	for _, w := range r.rows {
 		b.WriteString(w.markdown(r.barOf(w)))
+	}
+	if r.batches != nil {
+		b.WriteString(r.batches.markdown())
 	}
 	if l := r.lossless; l != nil {
 		fmt.Fprintf(&b, "\nLossless: workload b at %.2f M events/s, 90%% of the %.2f M that it counted flat out on %.0f%% of its core, for %d s while a page asks each second: %d datagrams dropped (bar 0: %s); the slowest of %d queries took %s; the server waited %.1f s for its core.\n",

@@ -132,8 +132,9 @@ func (b *bench) startCairn(ctx context.Context, limit time.Duration) (*server, e
 		return nil, err
 	}
 	address := fmt.Sprintf("127.0.0.1:%d", port)
-	p, err := start(ctx, serverCore, limit, b.tools.cairn, "serve", "--udp", address, "--http", address, "--readers", "1",
-		"--data-dir", filepath.Join(dir, "store"), "--max-series", "1100000", "--max-series-per-metric", "1100000")
+	args := append([]string{"serve", "--udp", address, "--http", address, "--readers", "1",
+		"--data-dir", filepath.Join(dir, "store"), "--max-series", "1100000", "--max-series-per-metric", "1100000"}, b.serve...)
+	p, err := start(ctx, serverCore, limit, b.tools.cairn, args...)
 	if err != nil {
 		return nil, err
 	}
