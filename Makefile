@@ -5,13 +5,16 @@ BIN := bin/cairn
 # The race detector needs a C compiler; without one the tests run without it.
 RACE := $(shell command -v $$(go env CC) >/dev/null 2>&1 && echo -race)
 FUZZTIME ?= 1m
+# How often `make prove` kills the server; SEED=... repeats what an earlier run chose.
+CYCLES ?= 1000
+SEED ?=
 
 # The folder of the load generator and the null sinks, and what else to say to
 # the measurement, such as BENCH_ARGS='-run a,b -rounds 5'.
 BENCH ?= ../shared/bench
 BENCH_ARGS ?=
 
-.PHONY: help build run demo test test-clients lint fuzz bench bench-ingest screenshots clean
+.PHONY: help build run demo test mutants prove test-clients lint fuzz bench bench-ingest screenshots clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,13 +40,22 @@ test: lint ## everything: unit, race, end-to-end on the built binary, browser
 	@[ -n "$(RACE)" ] || echo '*** NO C COMPILER: the tests run WITHOUT the race detector; install gcc to have it ***'
 	CAIRN_CHROME="$$(internal/e2e/chromium.sh)" go test $(RACE) -count=1 -timeout 12m ./...
 
+prove: ## kill the server CYCLES (1000) times and compare every event with what is there; about a second each
+	CAIRN_PROVE_CYCLES=$(CYCLES) CAIRN_PROVE_SEED=$(SEED) go test -count=1 -timeout 0 -v -run '^TestKilledServersLoseNothing$$' ./internal/e2e
+
 test-clients: ## real clients in Python, Perl, Ruby, JavaScript and C; installs them (Debian, as root)
 	internal/e2e/clients/install.sh
 	go test -count=1 -timeout 10m -tags clients -run '^TestClient' ./internal/e2e
 
+mutants: ## plant each of the mistakes of internal/mutant, and see that the tests catch it
+	go vet -tags mutants ./...
+	go run ./internal/mutant/hunt
+
 fuzz: ## fuzz the parsers and the codecs, FUZZTIME (1m) each
 	go test -run '^$$' -fuzz '^FuzzLine$$' -fuzztime $(FUZZTIME) ./ingest
 	go test -run '^$$' -fuzz '^FuzzRun$$' -fuzztime $(FUZZTIME) ./tsdb
+	go test -run '^$$' -fuzz '^FuzzVerdict$$' -fuzztime $(FUZZTIME) ./internal/dedupe
+	go test -run '^$$' -fuzz '^FuzzSegment$$' -fuzztime $(FUZZTIME) ./internal/journal
 	go test -run '^$$' -fuzz '^FuzzGauge$$' -fuzztime $(FUZZTIME) ./internal/bucket
 	go test -run '^$$' -fuzz '^FuzzDistribution$$' -fuzztime $(FUZZTIME) ./internal/bucket
 	go test -run '^$$' -fuzz '^FuzzSet$$' -fuzztime $(FUZZTIME) ./internal/bucket
