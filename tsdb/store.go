@@ -14,7 +14,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"cairn/internal/mutant"
+	"cairn/internal/dirsync"
 )
 
 // storeFormat is the version of everything in the store. A store with a higher one
@@ -71,7 +71,7 @@ func Open(dir string, o Options) (*Store, error) {
 	if o.Cache == 0 {
 		o.Cache = 64 << 20
 	}
-	if err := makeDir(o.FS, dir); err != nil {
+	if err := dirsync.Make(o.FS, dir); err != nil {
 		return nil, fmt.Errorf("data dir %q: %w", dir, reason(err))
 	}
 	if o.BulkRows == 0 {
@@ -96,45 +96,6 @@ func Open(dir string, o Options) (*Store, error) {
 		return nil, fmt.Errorf("data dir %q: %w", dir, err)
 	}
 	return s, nil
-}
-
-// makeDir makes dir and what is missing above it, and syncs the directories that
-// got an entry by that: else a crash could lose the whole store after its first commit.
-func makeDir(fsys vfs.FS, dir string) error {
-	changed := []string{fsys.PathDir(dir)} // also if dir is there: who made it may have been killed before it was synced
-	_, err := fsys.Stat(dir)
-	missing := errors.Is(err, fs.ErrNotExist)
-	for d := changed[0]; missing; {
-		if _, err := fsys.Stat(d); !errors.Is(err, fs.ErrNotExist) {
-			break // it is there, or MkdirAll will say what is wrong with it
-		}
-		parent := fsys.PathDir(d)
-		changed = append(changed, parent)
-		if parent == d {
-			break
-		}
-		d = parent
-	}
-	if err := fsys.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	if mutant.On("parents-not-synced") {
-		return nil
-	}
-	for _, d := range changed {
-		if err := syncDir(fsys, d); err != nil && (missing || !errors.Is(err, fs.ErrPermission)) {
-			return err
-		}
-	}
-	return nil
-}
-
-func syncDir(fsys vfs.FS, dir string) error {
-	f, err := fsys.OpenDir(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }
 
 func isNotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }

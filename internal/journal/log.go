@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"sync"
 	"syscall"
@@ -13,8 +12,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"cairn/internal/clock"
+	"cairn/internal/dirsync"
 	"cairn/internal/metric"
-	"cairn/internal/mutant"
 )
 
 const (
@@ -140,7 +139,7 @@ func Open(dir string, o Options) (*Log, error) {
 		o.SegmentBytes = segmentBytes
 	}
 	o.SegmentBytes = min(o.SegmentBytes, maxSegmentBytes)
-	if err := makeDir(o.FS, dir); err != nil {
+	if err := dirsync.Make(o.FS, dir); err != nil {
 		return nil, fmt.Errorf("make the journal %q: %w", dir, err)
 	}
 	c, err := load(o.FS, dir)
@@ -274,42 +273,3 @@ func noSpace(err error) bool {
 
 // now is the second that a new segment is made in.
 func (l *Log) now() metric.UnixSec { return metric.SecOf(l.o.Clock.Now()) }
-
-// makeDir makes dir and what is missing above it, and syncs the directories that
-// got an entry by that: else a crash could lose what was acknowledged in a new one.
-func makeDir(fsys vfs.FS, dir string) error {
-	changed := []string{fsys.PathDir(dir)} // also if dir is there: who made it may have been killed before it was synced
-	_, err := fsys.Stat(dir)
-	missing := errors.Is(err, fs.ErrNotExist)
-	for d := changed[0]; missing; {
-		if _, err := fsys.Stat(d); !errors.Is(err, fs.ErrNotExist) {
-			break // it is there, or MkdirAll will say what is wrong with it
-		}
-		parent := fsys.PathDir(d)
-		changed = append(changed, parent)
-		if parent == d {
-			break
-		}
-		d = parent
-	}
-	if err := fsys.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	if mutant.On("parents-not-synced") {
-		return nil
-	}
-	for _, d := range changed {
-		if err := syncDir(fsys, d); err != nil && (missing || !errors.Is(err, fs.ErrPermission)) {
-			return err
-		}
-	}
-	return nil
-}
-
-func syncDir(fsys vfs.FS, dir string) error {
-	f, err := fsys.OpenDir(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
-}

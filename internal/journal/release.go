@@ -11,6 +11,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"cairn/internal/dirsync"
 	"cairn/internal/metric"
 	"cairn/internal/mutant"
 )
@@ -79,7 +80,7 @@ func (l *Log) release(all bool) error {
 	if !removed || !l.o.Sync {
 		return nil
 	}
-	if err := syncDir(l.o.FS, l.dir); err != nil {
+	if err := dirsync.Sync(l.o.FS, l.dir); err != nil {
 		return fmt.Errorf("sync the journal's directory: %w", err)
 	}
 	return nil
@@ -123,13 +124,13 @@ func (l *Log) remove(s *segment) error {
 		return l.o.FS.Remove(path)
 	}
 	dir := l.o.FS.PathJoin(l.dir, quarantineDir)
-	if err := makeDir(l.o.FS, dir); err != nil {
+	if err := dirsync.Make(l.o.FS, dir); err != nil {
 		return err
 	}
 	if err := l.o.FS.Rename(path, l.o.FS.PathJoin(dir, segmentName(s.number))); err != nil {
 		return err
 	}
-	return syncDir(l.o.FS, dir)
+	return dirsync.Sync(l.o.FS, dir)
 }
 
 // quarantine copies a damaged stretch. It is no error if that cannot be done: the
@@ -145,7 +146,7 @@ func (l *Log) quarantine(s *segment, d Damage) {
 
 func (l *Log) copyBad(number uint32, d Damage) (err error) {
 	dir := l.o.FS.PathJoin(l.dir, quarantineDir)
-	if err := makeDir(l.o.FS, dir); err != nil {
+	if err := dirsync.Make(l.o.FS, dir); err != nil {
 		return err
 	}
 	src, err := scan(l.o.FS, l.dir, number)
@@ -171,7 +172,7 @@ func (l *Log) copyBad(number uint32, d Damage) (err error) {
 			break // the file ends before
 		}
 	}
-	return errors.Join(dst.Sync(), dst.Close(), syncDir(l.o.FS, dir))
+	return errors.Join(dst.Sync(), dst.Close(), dirsync.Sync(l.o.FS, dir))
 }
 
 // markDamaged finds out by the copies which segments were found to be damaged before.
