@@ -8,10 +8,16 @@ import (
 
 // Admission is what Admit finds out about the events of one batch, for Apply. Its
 // zero value is empty; it may be used again after Reset.
-type Admission struct{ weights []Weight }
+type Admission struct {
+	weights []Weight
+	units   float64
+}
+
+// Units returns what the counters among the events that were applied counted.
+func (a *Admission) Units() float64 { return a.units }
 
 // Reset empties a.
-func (a *Admission) Reset() { a.weights = a.weights[:0] }
+func (a *Admission) Reset() { a.weights, a.units = a.weights[:0], 0 }
 
 // weigh returns the number of w in a.
 func (a *Admission) weigh(w Weight) uint32 {
@@ -78,7 +84,11 @@ func (s *Stripe) Apply(a *Admission, events []Raw, now metric.UnixMilli) int {
 			continue
 		}
 		as := how(e.hash)
-		if r := s.addAs(uint32(e.hash>>32), as.kind(), a.weights[as.weight()], e, e.Sec, now); r != metric.OK {
+		w := a.weights[as.weight()]
+		if as.kind() == metric.Counter {
+			a.units += w.Of(math.Float64frombits(e.Bits))
+		}
+		if r := s.addAs(uint32(e.hash>>32), as.kind(), w, e, e.Sec, now); r != metric.OK {
 			panic("BUG: an admitted event was refused: " + r.String())
 		}
 		applied++

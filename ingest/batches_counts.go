@@ -11,8 +11,9 @@ import (
 // Accepted, Noted, Rejected, Duplicate and Shed. What a batch held that was refused
 // before it was read is not known; such are counted in batches and bytes.
 type BatchCounts struct {
-	Counts              // Packets: batches that were taken; Bytes: of them, as they were sent
-	Duplicate    uint64 // events, of batches that counted already
+	Counts               // Packets: batches that were taken; Bytes: of them, as they were sent
+	Units        float64 // what the counters among the accepted counted
+	Duplicate    uint64  // events, of batches that counted already
 	Shed         [NumSheds]uint64
 	Duplicates   uint64 // batches that counted already
 	Refused      uint64 // batches in which something was wrong
@@ -24,6 +25,7 @@ type BatchCounts struct {
 type ProducerCounts struct {
 	Received, Accepted, Noted, Rejected, Duplicate, Shed uint64 // events; the first is the sum of the others
 	Batches, Duplicates, Refused, ShedBatches            uint64
+	Units                                                float64 // what the counters among the accepted counted
 }
 
 // maxTallied bounds the producers that are counted on their own, as many as sequences
@@ -68,12 +70,14 @@ func (b *Batches) countTaken(h *batchHead, w *work, v *dedupe.Verdict) {
 	t.all.Bytes += uint64(len(w.wire))
 	t.all.Received += accepted + rejected + noted
 	t.all.Accepted += accepted
+	t.all.Units += w.admission.Units()
 	t.all.Noted += noted
 	t.all.TimeIgnored += o.ignored
 	p := t.of(h)
 	p.Batches++
 	p.Received += accepted + rejected + noted
 	p.Accepted += accepted
+	p.Units += w.admission.Units()
 	p.Rejected += rejected
 	p.Noted += noted
 	if rejected == 0 {

@@ -23,6 +23,7 @@ type Quality struct {
 type Flow struct {
 	Received  uint64            `json:"received"`
 	Accepted  uint64            `json:"accepted"`
+	Units     float64           `json:"accepted_units"`
 	Noted     uint64            `json:"noted"`
 	Rejected  map[string]uint64 `json:"rejected"` // by reason; those that are not 0
 	Shed      map[string]uint64 `json:"shed"`     // in the same way
@@ -33,16 +34,21 @@ type Flow struct {
 // Ledger is the account of all events.
 type Ledger struct {
 	Imbalance int64    `json:"imbalance"`
-	Units     float64  `json:"units_imbalance"`
+	Uneven    float64  `json:"units_imbalance"`
 	Faults    []string `json:"faults"`
 	CheckedAt float64  `json:"checked_at"` // of Imbalance
 	Since     int64    `json:"since"`      // the start of the process
 	Flow
-	Amended     uint64     `json:"amended"`
-	Recovered   uint64     `json:"recovered"`
-	Open        uint64     `json:"open"`
-	Flushing    uint64     `json:"flushing"`
-	Stored      uint64     `json:"stored"`
+	Amended   uint64 `json:"amended"`
+	Recovered uint64 `json:"recovered"`
+	Open      uint64 `json:"open"`
+	Flushing  uint64 `json:"flushing"`
+	Stored    uint64 `json:"stored"`
+
+	OpenUnits     float64 `json:"open_units"`
+	FlushingUnits float64 `json:"flushing_units"`
+	StoredUnits   float64 `json:"stored_units"`
+
 	StoredEver  uint64     `json:"stored_ever"`
 	Expired     uint64     `json:"expired"`
 	Lost        uint64     `json:"lost"` // in crashes, ever
@@ -74,12 +80,13 @@ type Producer struct {
 	Refused    uint64  `json:"refused"`
 	Shed       uint64  `json:"shed"`
 
-	Received        uint64 `json:"events_received"`
-	Accepted        uint64 `json:"events_accepted"`
-	Noted           uint64 `json:"events_noted"`
-	Rejected        uint64 `json:"events_rejected"`
-	DuplicateEvents uint64 `json:"events_duplicate"`
-	ShedEvents      uint64 `json:"events_shed"`
+	Received        uint64  `json:"events_received"`
+	Accepted        uint64  `json:"events_accepted"`
+	Units           float64 `json:"units_accepted"`
+	Noted           uint64  `json:"events_noted"`
+	Rejected        uint64  `json:"events_rejected"`
+	DuplicateEvents uint64  `json:"events_duplicate"`
+	ShedEvents      uint64  `json:"events_shed"`
 }
 
 // Lag is how long events wait, in seconds.

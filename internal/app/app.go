@@ -57,6 +57,7 @@ type App struct {
 
 	engine *engine.Engine
 	inject *ingest.Feeder
+	own    *agg.Stripe // that inject feeds
 	ledger *ledger.Ledger
 	memory *memory
 	mu     sync.Mutex // serialises Inject
@@ -165,7 +166,8 @@ func (a *App) openEngine(plans []*plan) (err error) {
 			n++
 		}
 	}
-	a.inject = ingest.NewFeeder(a.engine.Stripe(n), own)
+	a.own = a.engine.Stripe(n)
+	a.inject = ingest.NewFeeder(a.own, own)
 	// One for each goroutine that can fail: the readers, one a listener, HTTP and the
 	// replay.
 	a.failed = make(chan error, len(resolvers)+len(plans)+2)

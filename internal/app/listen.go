@@ -35,6 +35,7 @@ type plan struct {
 // opened is a listener with what it is.
 type opened struct {
 	listener
+	stripes []*agg.Stripe
 	Kind    selfmon.Kind
 	Dialect string
 }
@@ -143,7 +144,7 @@ func (p *plan) open(c config.Config, env Env) (_ opened, err error) {
 	if err != nil {
 		return opened{}, err
 	}
-	return opened{l, p.kind, p.dialect}, nil
+	return opened{l, p.stripes, p.kind, p.dialect}, nil
 }
 
 // openListeners opens all plans, or none.

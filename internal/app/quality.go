@@ -32,6 +32,9 @@ func (a *App) entries() []ledger.Entry {
 		c, _ := l.Counts()
 		e := ledger.OfListener(c)
 		e.Kind, e.Dialect, e.Addr = l.Kind.String(), l.Dialect, l.Addr()
+		for _, s := range l.stripes {
+			e.Units += s.Counts().Units
+		}
 		for _, s := range l.Sockets() {
 			e.KernelDrops += s.Drops
 		}
@@ -42,7 +45,7 @@ func (a *App) entries() []ledger.Entry {
 	batches.Kind = "HTTP"
 	own, _ := a.inject.Counts()
 	internal := ledger.OfListener(own)
-	internal.Kind = "internal"
+	internal.Kind, internal.Units = "internal", a.own.Counts().Units
 	return append(out, batches, internal)
 }
 
@@ -112,10 +115,12 @@ func (a *App) journalFigures(q *web.Quality) {
 func (a *App) ledgerFigures() web.Ledger {
 	c, l, r := a.ledger.Check(), a.ledger.Account(), a.engine.Recovered()
 	out := web.Ledger{
-		Imbalance: c.Imbalance, Units: c.Units, Faults: append([]string{}, c.Faults...), CheckedAt: seconds(metric.MilliOf(c.At)),
+		Imbalance: c.Imbalance, Uneven: c.Units, Faults: append([]string{}, c.Faults...), CheckedAt: seconds(metric.MilliOf(c.At)),
 		Since: a.started.Unix(), Flow: flow(&l.Entry), Amended: l.Amended, Recovered: l.Recovered, Open: l.Open, Flushing: l.Flushing,
 		Stored: l.Stored, StoredEver: l.StoredEver, Expired: l.Expired, Lost: l.LostEver, LostLately: r.Lost, LostInexact: r.Inexact,
 	}
+	p := a.engine.Pump.Stats()
+	out.OpenUnits, out.FlushingUnits, out.StoredUnits = p.OpenUnits, p.FrozenUnits, p.StoredUnits
 	for i := range l.Entries {
 		e := &l.Entries[i]
 		out.Listeners = append(out.Listeners, web.Source{Kind: e.Kind, Dialect: e.Dialect, Address: e.Addr, Flow: flow(e)})
@@ -125,7 +130,7 @@ func (a *App) ledgerFigures() web.Ledger {
 
 func flow(e *ledger.Entry) web.Flow {
 	f := web.Flow{
-		Received: e.Received, Accepted: e.Accepted, Noted: e.Noted, Duplicate: e.Duplicate, Dropped: e.KernelDrops,
+		Received: e.Received, Accepted: e.Accepted, Noted: e.Noted, Duplicate: e.Duplicate, Dropped: e.KernelDrops, Units: e.Units,
 		Rejected: map[string]uint64{}, Shed: sheds(&e.Shed),
 	}
 	for r, n := range e.Rejected {
@@ -166,7 +171,7 @@ func (a *App) producers(n int) []web.Producer {
 func producer(c ingest.ProducerCounts) web.Producer {
 	return web.Producer{
 		Batches: c.Batches, Duplicates: c.Duplicates, Refused: c.Refused, Shed: c.ShedBatches,
-		Received: c.Received, Accepted: c.Accepted, Noted: c.Noted, Rejected: c.Rejected, DuplicateEvents: c.Duplicate, ShedEvents: c.Shed,
+		Received: c.Received, Accepted: c.Accepted, Noted: c.Noted, Rejected: c.Rejected, DuplicateEvents: c.Duplicate, ShedEvents: c.Shed, Units: c.Units,
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 type flow struct {
 	Kind, Address                        string
 	Received, Accepted, Noted, Duplicate uint64
+	AcceptedUnits                        float64 `json:"accepted_units"`
 	Rejected, Shed                       map[string]uint64
 }
 
@@ -35,7 +36,9 @@ type quality struct {
 		Open        uint64
 		Flushing    uint64
 		Stored      uint64
-		StoredEver  uint64 `json:"stored_ever"`
+		StoredEver  uint64  `json:"stored_ever"`
+		OpenUnits   float64 `json:"open_units"`
+		StoredUnits float64 `json:"stored_units"`
 		Lost        uint64
 		LostLately  uint64 `json:"lost_before_start"`
 		LostInexact bool   `json:"lost_inexact"`
@@ -45,10 +48,11 @@ type quality struct {
 			Sequence, Batches, Duplicates uint64
 			Conflicts, Refused            uint64
 			Gaps                          int
-			Received                      uint64 `json:"events_received"`
-			Accepted                      uint64 `json:"events_accepted"`
-			Rejected                      uint64 `json:"events_rejected"`
-			Duplicate                     uint64 `json:"events_duplicate"`
+			Received                      uint64  `json:"events_received"`
+			Accepted                      uint64  `json:"events_accepted"`
+			Units                         float64 `json:"units_accepted"`
+			Rejected                      uint64  `json:"events_rejected"`
+			Duplicate                     uint64  `json:"events_duplicate"`
 		}
 	}
 	Lag struct {
@@ -153,6 +157,8 @@ func TestTheLedgerIsWhatWasSent(t *testing.T) {
 	require.EqualValues(t, 251, byKind["UDP"].Received)
 	require.EqualValues(t, 9, byKind["HTTP"].Received)
 	require.EqualValues(t, 4, byKind["HTTP"].Accepted)
+	require.Equal(t, []float64{200, 6, 206}, []float64{byKind["UDP"].AcceptedUnits, byKind["HTTP"].AcceptedUnits, l.AcceptedUnits})
+	require.Equal(t, []float64{206, 0, 5, 1}, []float64{l.StoredUnits, l.OpenUnits, l.Producers[0].Units, l.Producers[1].Units})
 	require.Len(t, l.Producers, 2, "and those without a name")
 	p := l.Producers[0]
 	require.Equal(t, somebody, p.Producer)

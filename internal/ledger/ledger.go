@@ -34,7 +34,8 @@ type Entry struct {
 	Packets, Bytes uint64
 	Received       uint64
 	Accepted       uint64
-	Noted          uint64 // events and service checks, which are shown and not counted
+	Units          float64 // what the counters among them counted; of a listener, but for the current second
+	Noted          uint64  // events and service checks, which are shown and not counted
 	Rejected       [metric.NumReasons]uint64
 	Shed           [ingest.NumSheds]uint64 // nothing was wrong with them
 	Duplicate      uint64                  // of batches that counted already
@@ -60,7 +61,7 @@ func OfBatches(c ingest.BatchCounts) Entry {
 	for i, n := range c.Shed {
 		e.Shed[i] += n
 	}
-	e.Duplicate = c.Duplicate
+	e.Duplicate, e.Units = c.Duplicate, c.Units
 	return e
 }
 
@@ -88,6 +89,7 @@ func (e *Entry) add(o *Entry) {
 	e.Bytes += o.Bytes
 	e.Received += o.Received
 	e.Accepted += o.Accepted
+	e.Units += o.Units
 	e.Noted += o.Noted
 	e.Duplicate += o.Duplicate
 	e.KernelDrops += o.KernelDrops
