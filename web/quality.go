@@ -24,6 +24,7 @@ type Flow struct {
 	Received  uint64            `json:"received"`
 	Accepted  uint64            `json:"accepted"`
 	Units     float64           `json:"accepted_units"`
+	Amended   uint64            `json:"amended"`
 	Noted     uint64            `json:"noted"`
 	Rejected  map[string]uint64 `json:"rejected"` // by reason; those that are not 0
 	Shed      map[string]uint64 `json:"shed"`     // in the same way
@@ -39,7 +40,6 @@ type Ledger struct {
 	CheckedAt float64  `json:"checked_at"` // of Imbalance
 	Since     int64    `json:"since"`      // the start of the process
 	Flow
-	Amended   uint64 `json:"amended"`
 	Recovered uint64 `json:"recovered"`
 	Open      uint64 `json:"open"`
 	Flushing  uint64 `json:"flushing"`

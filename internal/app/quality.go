@@ -33,7 +33,9 @@ func (a *App) entries() []ledger.Entry {
 		e := ledger.OfListener(c)
 		e.Kind, e.Dialect, e.Addr = l.Kind.String(), l.Dialect, l.Addr()
 		for _, s := range l.stripes {
-			e.Units += s.Counts().Units
+			c := s.Counts()
+			e.Units += c.Units
+			e.Amended += c.Amended
 		}
 		for _, s := range l.Sockets() {
 			e.KernelDrops += s.Drops
@@ -45,7 +47,9 @@ func (a *App) entries() []ledger.Entry {
 	batches.Kind = "HTTP"
 	own, _ := a.inject.Counts()
 	internal := ledger.OfListener(own)
-	internal.Kind, internal.Units = "internal", a.own.Counts().Units
+	mine := a.own.Counts()
+	internal.Kind, internal.Units, internal.Amended = "internal", mine.Units, mine.Amended
+	batches.Amended = a.engine.BatchesAmended()
 	return append(out, batches, internal)
 }
 
@@ -116,7 +120,7 @@ func (a *App) ledgerFigures() web.Ledger {
 	c, l, r := a.ledger.Check(), a.ledger.Account(), a.engine.Recovered()
 	out := web.Ledger{
 		Imbalance: c.Imbalance, Uneven: c.Units, Faults: append([]string{}, c.Faults...), CheckedAt: seconds(metric.MilliOf(c.At)),
-		Since: a.started.Unix(), Flow: flow(&l.Entry), Amended: l.Amended, Recovered: l.Recovered, Open: l.Open, Flushing: l.Flushing,
+		Since: a.started.Unix(), Flow: flow(&l.Entry), Recovered: l.Recovered, Open: l.Open, Flushing: l.Flushing,
 		Stored: l.Stored, StoredEver: l.StoredEver, Expired: l.Expired, Lost: l.LostEver, LostLately: r.Lost, LostInexact: r.Inexact,
 	}
 	p := a.engine.Pump.Stats()
@@ -130,7 +134,7 @@ func (a *App) ledgerFigures() web.Ledger {
 
 func flow(e *ledger.Entry) web.Flow {
 	f := web.Flow{
-		Received: e.Received, Accepted: e.Accepted, Noted: e.Noted, Duplicate: e.Duplicate, Dropped: e.KernelDrops, Units: e.Units,
+		Received: e.Received, Accepted: e.Accepted, Noted: e.Noted, Duplicate: e.Duplicate, Dropped: e.KernelDrops, Units: e.Units, Amended: e.Amended,
 		Rejected: map[string]uint64{}, Shed: sheds(&e.Shed),
 	}
 	for r, n := range e.Rejected {

@@ -20,6 +20,7 @@ type flow struct {
 	Kind, Address                        string
 	Received, Accepted, Noted, Duplicate uint64
 	AcceptedUnits                        float64 `json:"accepted_units"`
+	Amended                              uint64
 	Rejected, Shed                       map[string]uint64
 }
 
@@ -31,7 +32,6 @@ type quality struct {
 		Units       float64 `json:"units_imbalance"`
 		Faults      []string
 		CheckedAt   float64 `json:"checked_at"`
-		Amended     uint64
 		Recovered   uint64
 		Open        uint64
 		Flushing    uint64
@@ -157,6 +157,7 @@ func TestTheLedgerIsWhatWasSent(t *testing.T) {
 	require.EqualValues(t, 251, byKind["UDP"].Received)
 	require.EqualValues(t, 9, byKind["HTTP"].Received)
 	require.EqualValues(t, 4, byKind["HTTP"].Accepted)
+	require.EqualValues(t, []uint64{50, 1}, []uint64{byKind["UDP"].Amended, byKind["HTTP"].Amended})
 	require.Equal(t, []float64{200, 6, 206}, []float64{byKind["UDP"].AcceptedUnits, byKind["HTTP"].AcceptedUnits, l.AcceptedUnits})
 	require.Equal(t, []float64{206, 0, 5, 1}, []float64{l.StoredUnits, l.OpenUnits, l.Producers[0].Units, l.Producers[1].Units})
 	require.Len(t, l.Producers, 2, "and those without a name")

@@ -9,6 +9,15 @@ func (e *Engine) Lost() uint64 {
 	return e.lost.events
 }
 
+// BatchesAmended returns how many events of batches were for seconds that were sealed
+// when they came.
+func (e *Engine) BatchesAmended() (n uint64) {
+	for i := range batchStripes {
+		n += e.Agg.Stripe(len(e.o.Resolvers) + i).Counts().Amended
+	}
+	return n
+}
+
 // Disk is how much room there is.
 type Disk struct {
 	Free, Floor int64 // bytes; Free is -1 where the file system does not tell

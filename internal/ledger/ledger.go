@@ -35,6 +35,7 @@ type Entry struct {
 	Received       uint64
 	Accepted       uint64
 	Units          float64 // what the counters among them counted; of a listener, but for the current second
+	Amended        uint64  // of them for seconds that were sealed when they came
 	Noted          uint64  // events and service checks, which are shown and not counted
 	Rejected       [metric.NumReasons]uint64
 	Shed           [ingest.NumSheds]uint64 // nothing was wrong with them
@@ -90,6 +91,7 @@ func (e *Entry) add(o *Entry) {
 	e.Received += o.Received
 	e.Accepted += o.Accepted
 	e.Units += o.Units
+	e.Amended += o.Amended
 	e.Noted += o.Noted
 	e.Duplicate += o.Duplicate
 	e.KernelDrops += o.KernelDrops
@@ -110,7 +112,6 @@ type Account struct {
 	Open      uint64 // in the stripes
 	Flushing  uint64
 	Stored    uint64 // since the start
-	Amended   uint64 // accepted for seconds that were sealed when they came
 	Expired   uint64 // of those stored; nothing expires yet
 
 	// Over the life of the data dir.
@@ -147,7 +148,7 @@ func (l *Ledger) Account() Account {
 		a.add(&a.Entries[i])
 	}
 	p := l.s.Pump()
-	a.Open, a.Flushing, a.Stored, a.Amended = p.Open, p.Frozen, p.Stored, p.Amended
+	a.Open, a.Flushing, a.Stored = p.Open, p.Frozen, p.Stored
 	a.Recovered, _ = l.s.Recovered()
 	a.StoredEver, a.LostEver = l.s.Stored(), l.s.Lost()
 	return a
