@@ -1,0 +1,122 @@
+package engine
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/stretchr/testify/require"
+)
+
+// figuresOfHour are what must not grow.
+type figuresOfHour struct {
+	hour           int
+	store, journal int64 // bytes
+	storeFiles     int
+	journalFiles   int
+	index          int // series in the store's index
+	held           int // series that some tier is to hold something of
+
+	// Of full days only:
+	day          bool
+	heap         int64 // bytes in use after a collection, the oracle's included
+	goroutines   int
+	descriptors  int // 0: not known
+	seriesInHand int // that the process has handles for; it forgets none until it ends
+}
+
+// take looks after the pass of a full hour.
+func (s *soak) take(hour int) {
+	f := figuresOfHour{hour: hour, held: s.oracle.numberHeld()}
+	fs := s.fs
+	if fs == nil {
+		fs = vfs.Default
+	}
+	f.store, f.storeFiles = sizeOf(s.t, fs, fs.PathJoin(s.dir, "store"))
+	f.journal, f.journalFiles = sizeOf(s.t, fs, fs.PathJoin(s.dir, "journal"))
+	series, files := sizeOf(s.t, fs, fs.PathJoin(s.dir, "journal", "series"))
+	f.journal, f.journalFiles = f.journal+series, f.journalFiles+files
+	for _, m := range s.e.Store.Metrics() {
+		f.index += m.Series
+	}
+	s.taken = append(s.taken, f)
+}
+
+// takeDay adds what costs more to find out.
+func (s *soak) takeDay(day int, took time.Duration) {
+	f := &s.taken[len(s.taken)-1]
+	runtime.GC()
+	runtime.GC() // finalizers of the first
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	f.day, f.heap, f.goroutines, f.seriesInHand = true, int64(m.HeapAlloc), runtime.NumGoroutine(), s.e.Agg.Registry.Len()
+	if list, err := os.ReadDir("/proc/self/fd"); err == nil {
+		f.descriptors = len(list)
+	}
+	s.t.Logf("day %d after %s: %s", day, took.Round(100*time.Millisecond), f)
+}
+
+func (f *figuresOfHour) String() string {
+	return fmt.Sprintf("store %d KiB in %d files, journal %d KiB in %d, series %d in the index and %d held; heap %d KiB, goroutines %d, descriptors %d, handles %d",
+		f.store>>10, f.storeFiles, f.journal>>10, f.journalFiles, f.index, f.held, f.heap>>10, f.goroutines, f.descriptors, f.seriesInHand)
+}
+
+// sizeOf adds up the files of one directory. Pebble may remove some meanwhile.
+func sizeOf(t require.TestingT, fs vfs.FS, dir string) (bytes int64, files int) {
+	names, err := fs.List(dir)
+	require.NoError(t, err)
+	for _, name := range names {
+		info, err := fs.Stat(fs.PathJoin(dir, name))
+		if err == nil && !info.IsDir() {
+			bytes, files = bytes+info.Size(), files+1
+		}
+	}
+	return bytes, files
+}
+
+// requireFlat compares the last third of the run with the third before it: by then
+// every tier but the coarsest has reached its retention.
+func (s *soak) requireFlat() {
+	third := len(s.taken) / 3
+	before, last := s.taken[third:2*third], s.taken[2*third:]
+	flat := func(what string, grow float64, slack int64, of func(f *figuresOfHour) int64) {
+		was, is := most(before, of), most(last, of)
+		require.LessOrEqual(s.t, float64(is), float64(was)*grow+float64(slack), "%s grew from %d to %d; seed %d", what, was, is, s.shape.seed)
+	}
+	// The coarsest tier is one partition of a month, which grows until it goes; it is
+	// a few per cent of the whole.
+	flat("the store", 1.25, 64<<10, func(f *figuresOfHour) int64 { return f.store })
+	flat("the journal", 1.25, 64<<10, func(f *figuresOfHour) int64 { return f.journal })
+	flat("the number of the store's files", 1.25, 8, func(f *figuresOfHour) int64 { return int64(f.storeFiles) })
+	flat("the number of the journal's files", 1, 2, func(f *figuresOfHour) int64 { return int64(f.journalFiles) })
+	flat("the heap", 1.25, 1<<20, func(f *figuresOfHour) int64 { return f.heap })
+	flat("the number of goroutines", 1, 4, func(f *figuresOfHour) int64 { return int64(f.goroutines) })
+	flat("the number of descriptors", 1.25, 8, func(f *figuresOfHour) int64 { return int64(f.descriptors) })
+}
+
+func most(list []figuresOfHour, of func(f *figuresOfHour) int64) (n int64) {
+	for i := range list {
+		n = max(n, of(&list[i]))
+	}
+	return n
+}
+
+// table prints the curve: of each day the least and the most.
+func (s *soak) table(took time.Duration) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d days with seed %d in %s: %d events, %d restarts (%d of them crashes), %d buckets compared, %d events expired\n",
+		s.shape.days, s.shape.seed, took.Round(time.Second), s.sent, s.restarts, s.crashes, s.agreed, s.oracle.expired)
+	fmt.Fprintf(&b, "%4s %19s %12s %6s %13s %9s %11s %12s\n", "day", "store KiB", "journal KiB", "files", "index (held)", "heap KiB", "goroutines", "descriptors")
+	for day := range slices.Chunk(s.taken, 24) {
+		store := func(f *figuresOfHour) int64 { return f.store }
+		least := -most(day, func(f *figuresOfHour) int64 { return -f.store - 1<<60 }) // of numbers below 1<<60
+		f := day[len(day)-1]
+		fmt.Fprintf(&b, "%4d %8d - %8d %12d %6d %6d (%4d) %9d %11d %12d\n", f.hour/24, (least-1<<60)>>10, most(day, store)>>10,
+			f.journal>>10, f.storeFiles+f.journalFiles, f.index, f.held, f.heap>>10, f.goroutines, f.descriptors)
+	}
+	s.t.Log(b.String())
+}
