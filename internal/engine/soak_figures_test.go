@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"runtime"
@@ -21,12 +22,11 @@ type figuresOfHour struct {
 	index          int // series in the store's index
 	held           int // series that some tier is to hold something of
 
-	// Of full days only:
-	day          bool
-	heap         int64 // bytes in use after a collection, the oracle's included
-	goroutines   int
-	descriptors  int // 0: not known
-	seriesInHand int // that the process has handles for; it forgets none until it ends
+	goroutines  int
+	descriptors int // 0: not known
+	handles     int // series that the process knows; it forgets none until it ends
+
+	heap int64 // bytes of the engine that ended in this hour, in order; 0: none did
 }
 
 // take looks after the pass of a full hour.
@@ -38,6 +38,10 @@ func (s *soak) take(hour int) {
 	}
 	f.store, f.storeFiles = sizeOf(s.t, fs, fs.PathJoin(s.dir, "store"))
 	f.journal, f.journalFiles = sizeOf(s.t, fs, fs.PathJoin(s.dir, "journal"))
+	f.goroutines, f.handles = runtime.NumGoroutine(), s.e.Agg.Registry.Len()
+	if list, err := os.ReadDir("/proc/self/fd"); err == nil {
+		f.descriptors = len(list)
+	}
 	series, files := sizeOf(s.t, fs, fs.PathJoin(s.dir, "journal", "series"))
 	f.journal, f.journalFiles = f.journal+series, f.journalFiles+files
 	for _, m := range s.e.Store.Metrics() {
@@ -46,23 +50,28 @@ func (s *soak) take(hour int) {
 	s.taken = append(s.taken, f)
 }
 
-// takeDay adds what costs more to find out.
-func (s *soak) takeDay(day int, took time.Duration) {
-	f := &s.taken[len(s.taken)-1]
+// closeAndWeigh ends the engine in order, and finds out how much memory that gives back:
+// what the test itself keeps is not the engine's.
+func (s *soak) closeAndWeigh() {
+	before := heapInUse()
+	require.NoError(s.t, s.e.Close())
+	s.e, s.feeders = nil, nil
+	if len(s.taken) > 0 {
+		s.taken[len(s.taken)-1].heap = before - heapInUse()
+	}
+}
+
+func heapInUse() int64 {
 	runtime.GC()
-	runtime.GC() // finalizers of the first
+	runtime.GC() // what pools held
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	f.day, f.heap, f.goroutines, f.seriesInHand = true, int64(m.HeapAlloc), runtime.NumGoroutine(), s.e.Agg.Registry.Len()
-	if list, err := os.ReadDir("/proc/self/fd"); err == nil {
-		f.descriptors = len(list)
-	}
-	s.t.Logf("day %d after %s: %s", day, took.Round(100*time.Millisecond), f)
+	return int64(m.HeapAlloc)
 }
 
 func (f *figuresOfHour) String() string {
-	return fmt.Sprintf("store %d KiB in %d files, journal %d KiB in %d, series %d in the index and %d held; heap %d KiB, goroutines %d, descriptors %d, handles %d",
-		f.store>>10, f.storeFiles, f.journal>>10, f.journalFiles, f.index, f.held, f.heap>>10, f.goroutines, f.descriptors, f.seriesInHand)
+	return fmt.Sprintf("store %d KiB in %d files, journal %d KiB in %d, series %d in the index and %d held; goroutines %d, descriptors %d, handles %d",
+		f.store>>10, f.storeFiles, f.journal>>10, f.journalFiles, f.index, f.held, f.goroutines, f.descriptors, f.handles)
 }
 
 // sizeOf adds up the files of one directory. Pebble may remove some meanwhile.
@@ -93,7 +102,7 @@ func (s *soak) requireFlat() {
 	flat("the journal", 1.25, 64<<10, func(f *figuresOfHour) int64 { return f.journal })
 	flat("the number of the store's files", 1.25, 8, func(f *figuresOfHour) int64 { return int64(f.storeFiles) })
 	flat("the number of the journal's files", 1, 2, func(f *figuresOfHour) int64 { return int64(f.journalFiles) })
-	flat("the heap", 1.25, 1<<20, func(f *figuresOfHour) int64 { return f.heap })
+	flat("the heap of an engine", 1.25, 1<<20, func(f *figuresOfHour) int64 { return f.heap })
 	flat("the number of goroutines", 1, 4, func(f *figuresOfHour) int64 { return int64(f.goroutines) })
 	flat("the number of descriptors", 1.25, 8, func(f *figuresOfHour) int64 { return int64(f.descriptors) })
 }
@@ -111,12 +120,16 @@ func (s *soak) table(took time.Duration) {
 	fmt.Fprintf(&b, "%d days with seed %d in %s: %d events, %d restarts (%d of them crashes), %d buckets compared, %d events expired\n",
 		s.shape.days, s.shape.seed, took.Round(time.Second), s.sent, s.restarts, s.crashes, s.agreed, s.oracle.expired)
 	fmt.Fprintf(&b, "%4s %19s %12s %6s %13s %9s %11s %12s\n", "day", "store KiB", "journal KiB", "files", "index (held)", "heap KiB", "goroutines", "descriptors")
+	heap := int64(0)
 	for day := range slices.Chunk(s.taken, 24) {
-		store := func(f *figuresOfHour) int64 { return f.store }
-		least := -most(day, func(f *figuresOfHour) int64 { return -f.store - 1<<60 }) // of numbers below 1<<60
+		low, high := day[0].store, day[0].store
+		for i := range day {
+			low, high = min(low, day[i].store), max(high, day[i].store)
+			heap = cmp.Or(day[i].heap, heap) // the last that was weighed
+		}
 		f := day[len(day)-1]
-		fmt.Fprintf(&b, "%4d %8d - %8d %12d %6d %6d (%4d) %9d %11d %12d\n", f.hour/24, (least-1<<60)>>10, most(day, store)>>10,
-			f.journal>>10, f.storeFiles+f.journalFiles, f.index, f.held, f.heap>>10, f.goroutines, f.descriptors)
+		fmt.Fprintf(&b, "%4d %8d - %8d %12d %6d %6d (%4d) %9d %11d %12d\n", f.hour/24, low>>10, high>>10,
+			f.journal>>10, f.storeFiles+f.journalFiles, f.index, f.held, heap>>10, f.goroutines, f.descriptors)
 	}
 	s.t.Log(b.String())
 }
