@@ -5,16 +5,20 @@ BIN := bin/cairn
 # The race detector needs a C compiler; without one the tests run without it.
 RACE := $(shell command -v $$(go env CC) >/dev/null 2>&1 && echo -race)
 FUZZTIME ?= 1m
-# How often `make prove` kills the server; SEED=... repeats what an earlier run chose.
+# How often `make prove` kills the server; SEED=... repeats what an earlier run chose,
+# also of `make soak`.
 CYCLES ?= 1000
 SEED ?=
+
+# How many simulated days `make soak` takes.
+DAYS ?= 30
 
 # The folder of the load generator and the null sinks, and what else to say to
 # the measurement, such as BENCH_ARGS='-run a,b -rounds 5'.
 BENCH ?= ../shared/bench
 BENCH_ARGS ?=
 
-.PHONY: help build run demo test mutants prove test-clients lint fuzz bench bench-ingest screenshots clean
+.PHONY: help build run demo test mutants prove soak test-clients lint fuzz bench bench-ingest screenshots clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +46,9 @@ test: lint ## everything: unit, race, end-to-end on the built binary, browser
 
 prove: ## kill the server CYCLES (1000) times and compare every event with what is there; about a second each
 	CAIRN_PROVE_CYCLES=$(CYCLES) CAIRN_PROVE_SEED=$(SEED) go test -count=1 -timeout 0 -v -run '^TestKilledServersLoseNothing$$' ./internal/e2e
+
+soak: ## let DAYS (30) simulated days pass: every bucket compared daily, disk and memory flat; some 10 s a day
+	CAIRN_SOAK_DAYS=$(DAYS) CAIRN_SOAK_SEED=$(SEED) go test -count=1 -timeout 0 -v -run '^TestSoak$$' ./internal/engine
 
 test-clients: ## real clients in Python, Perl, Ruby, JavaScript and C; installs them (Debian, as root)
 	internal/e2e/clients/install.sh

@@ -143,10 +143,20 @@ func (s *soak) extras() {
 	case n < 5:
 		s.stamped(at, soakSealed[:])
 	case n < 6:
-		s.stamped(at, soakOld[:])
+		s.stamped(at, s.old())
 	case n < 8:
 		s.batch(at)
 	}
+}
+
+// old are the ages of old events, but for those that every retention is shorter than:
+// they are refused.
+func (s *soak) old() []int64 {
+	n := 0
+	for n < len(soakOld) && soakOld[n] < s.oracle.policy.Longest() {
+		n++
+	}
+	return soakOld[:n]
 }
 
 // target is a living series, or one that died not long ago.
@@ -185,7 +195,7 @@ func (s *soak) batch(at metric.UnixMilli) {
 	for range n {
 		x := s.target()
 		e := s.event(x, at)
-		ago := [][]int64{{0}, soakLate[:], soakSealed[:], soakOld[:]}[s.rng.IntN(4)]
+		ago := [][]int64{{0}, soakLate[:], soakSealed[:], s.old()}[s.rng.IntN(4)]
 		e.sec -= metric.UnixSec(ago[s.rng.IntN(len(ago))])
 		fmt.Fprintf(&body, `{%s,"value":%d,"rate":%g,"time":%d}`+"\n", x.json, int(e.value), 1/e.weight, e.sec)
 		s.oracle.add(x.heldSeries, e)

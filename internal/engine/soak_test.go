@@ -112,6 +112,7 @@ func newSoak(t *testing.T, shape soakShape) *soak {
 		JournalRetention: time.Hour, JournalSize: shape.journal,
 	}
 	s.oracle.policy = s.policy()
+	s.o.Retention = s.oracle.policy
 	return s
 }
 
@@ -173,7 +174,7 @@ func (s *soak) hour() {
 		s.extras()
 		s.nextSecond()
 		s.tick()
-		if int64(s.now())%s.shape.pass == 0 {
+		if s.now() >= s.oracle.clock.last+metric.UnixSec(s.shape.pass) {
 			s.expire()
 		}
 	}
@@ -191,10 +192,11 @@ func (s *soak) tick() {
 	require.NoError(s.t, s.e.Pump.Flush(metric.SecOf(s.clock.Now().Add(-grace))))
 }
 
-// check waits until everything is sealed, and compares all with the oracle.
+// check waits until everything is sealed and a partition of the finest tier has just
+// expired, and compares all with the oracle.
 func (s *soak) check() {
-	s.clock.Advance(grace + time.Second)
-	s.nextSecond()
+	sealed := s.clock.Now().Add(grace)
+	s.clock.Advance(sealed.Truncate(time.Hour).Add(time.Hour + time.Second).Sub(s.clock.Now()))
 	s.tick()
 	s.expire()
 	require.Zero(s.t, s.e.Pump.Stats().Open)
