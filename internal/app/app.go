@@ -154,7 +154,7 @@ func (a *App) openEngine(plans []*plan) (err error) {
 		FS: a.env.FS, Dir: c.DataDir, Clock: a.env.Clock, Log: a.env.Log, Seed: a.env.Seed, Fatal: a.env.Fatal,
 		Cache: int64(c.Cache), Limits: limits, Resolvers: resolvers, Parser: own, Grace: c.Grace, FlushInterval: c.FlushInterval,
 		JournalSync: c.JournalSync, JournalUDP: c.JournalUDP, JournalRetention: c.JournalRetention, JournalSize: int64(c.JournalSize),
-		MinFree: int64(c.MinFreeDisk),
+		MinFree: int64(c.MinFreeDisk), Retention: c.Retention,
 	})
 	if err != nil {
 		return err
