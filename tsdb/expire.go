@@ -272,6 +272,17 @@ func (e *expiry) account(t metric.Tier, iter *pebble.Iterator) error {
 	return e.b.Delete(key, nil)
 }
 
+// Unaccounted returns how many events were stored that are neither held, by the accounts,
+// nor expired nor deleted, nor older than accounts; it is 0.
+func (sn *Snapshot) Unaccounted() (events int64, err error) {
+	held, _, err := sn.Accounts()
+	if err != nil {
+		return 0, err
+	}
+	t, err := sn.Totals()
+	return int64(t.Events - held - t.Expired - t.Deleted - t.Before), err
+}
+
 // Accounts adds up what the accounts say: what is held.
 func (sn *Snapshot) Accounts() (events uint64, units float64, err error) {
 	iter, err := sn.snap.NewIter(&pebble.IterOptions{LowerBound: []byte{prefixAccount}, UpperBound: []byte{prefixAccount + 1}})

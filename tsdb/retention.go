@@ -152,6 +152,20 @@ func (s *Store) Retention() (policy *metric.Policy, now metric.UnixSec) {
 // is; 0: it was never another. Of what lies before, a tier may hold less than the policy says.
 func (s *Store) PolicyChanged() metric.UnixSec { return s.changed }
 
+// Held returns the tiers that hold all that was ever stored of the hour that begins at a
+// second, for metrics of a name; the finest first.
+func (s *Store) Held(name string, hour metric.UnixSec) (out []metric.Tier) {
+	policy, now := s.Retention()
+	r := policy.Of(name)
+	for _, t := range metric.Tiers {
+		// What came before the policy changed was kept by another one.
+		if since, ok := r.Since(t, now); ok && hour >= since && (s.changed == 0 || hour > s.changed) {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
 func newSnapshot(db *pebble.DB, policy *metric.Policy, now metric.UnixSec) *Snapshot {
 	sn := &Snapshot{db.NewSnapshot(), policy, now}
 	// A pass may have ended since now was read. Who cannot read this cannot read the
