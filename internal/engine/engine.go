@@ -37,6 +37,7 @@ type Options struct {
 	Fatal func(sentence string)
 
 	Cache         int64
+	Retention     metric.Policy // the zero one: the default
 	Limits        agg.Limits
 	Resolvers     []agg.Resolver // one a stripe that a listener feeds
 	Parser        *ingest.Parser // of batches
@@ -114,7 +115,7 @@ func Open(o Options) (_ *Engine, err error) {
 			err = errors.Join(err, e.abandon())
 		}
 	}()
-	e.Store, err = tsdb.Open(o.Dir, tsdb.Options{FS: e.o.FS, Full: e.disk.wait, Log: o.Log, Cache: o.Cache, Fatal: o.Fatal, BulkRows: o.bulkRows})
+	e.Store, err = tsdb.Open(o.Dir, tsdb.Options{FS: e.o.FS, Full: e.disk.wait, Log: o.Log, Cache: o.Cache, Fatal: o.Fatal, BulkRows: o.bulkRows, Retention: o.Retention})
 	if err != nil {
 		return nil, err
 	}
