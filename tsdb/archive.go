@@ -66,7 +66,7 @@ func OpenArchive(dir string, o Options) (_ *Archive, err error) {
 }
 
 // Snapshot returns the store as it is; it must be closed.
-func (a *Archive) Snapshot() *Snapshot { return &Snapshot{a.db.NewSnapshot()} }
+func (a *Archive) Snapshot() *Snapshot { return &Snapshot{snap: a.db.NewSnapshot()} }
 
 // Close closes the store. All snapshots must have been closed before.
 func (a *Archive) Close() error {

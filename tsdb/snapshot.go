@@ -14,13 +14,26 @@ import (
 )
 
 // Snapshot is the store at one instant. It must be closed.
-type Snapshot struct{ snap *pebble.Snapshot }
+type Snapshot struct {
+	snap   *pebble.Snapshot
+	epochs *epochs // nil: nothing is removed from what it is of
+	epoch  uint64
+}
 
 // Snapshot takes one.
-func (s *Store) Snapshot() *Snapshot { return &Snapshot{s.db.NewSnapshot()} }
+func (s *Store) Snapshot() *Snapshot {
+	epoch := s.epochs.enter()
+	return &Snapshot{s.db.NewSnapshot(), &s.epochs, epoch}
+}
 
 // Close gives the snapshot up.
-func (sn *Snapshot) Close() error { return sn.snap.Close() }
+func (sn *Snapshot) Close() error {
+	err := sn.snap.Close()
+	if sn.epochs != nil {
+		sn.epochs.leave(sn.epoch)
+	}
+	return err
+}
 
 // Scan reads the buckets of series in [from, to), in one tier. series is in the
 // order in which Store.Select returned it, and all of one metric. yield gets the

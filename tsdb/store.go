@@ -54,6 +54,9 @@ type Store struct {
 	cursor    Cursor // guarded by index.mu
 	totals    Totals // guarded by index.mu
 
+	epochs  epochs
+	written *marks // refs written while a Collect scans; nil: none does. Guarded by index.mu
+
 	annotations uint64 // number of the next one; guarded by index.mu
 }
 
