@@ -93,6 +93,9 @@ func TestShortCuts(t *testing.T) {
 	m, err := New("k", Regexp, "[a-z]+-1")
 	require.NoError(t, err)
 	require.NotNil(t, m.regexp)
+	m, err = New("k", Regexp, "(?i)web")
+	require.NoError(t, err)
+	require.True(t, m.MatchValue("WEB") && m.MatchValue("web"))
 }
 
 func TestErrors(t *testing.T) {
