@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"cairn/internal/bucket"
+	"cairn/internal/matcher"
 	"cairn/internal/metric"
 )
 
@@ -20,6 +21,8 @@ type kindSource struct {
 	fill  func(b bucket.Bucket, i int)
 }
 
+func (s *kindSource) Part(metric.ID, int, int) Selection { panic("BUG: a query takes all that match") }
+
 func (s *kindSource) Kinds(name string) []metric.Kind {
 	if name != "m" {
 		return nil
@@ -29,10 +32,10 @@ func (s *kindSource) Kinds(name string) []metric.Kind {
 
 func (s *kindSource) Metrics() []MetricInfo { return nil }
 
-func (s *kindSource) Select(id metric.ID, match func(metric.Tagset) bool) Selection {
+func (s *kindSource) Select(id metric.ID, match matcher.List) Selection {
 	sel := &kindSelection{s: s, kind: id.Kind}
 	for i := range s.n {
-		if ts := metric.NewTagset([]metric.Tag{{Key: "i", Value: fmt.Sprint(i)}}); id.Name == "m" && match(ts) {
+		if ts := metric.NewTagset([]metric.Tag{{Key: "i", Value: fmt.Sprint(i)}}); id.Name == "m" && match.Match(ts) {
 			sel.tags = append(sel.tags, ts)
 		}
 	}

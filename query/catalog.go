@@ -62,7 +62,7 @@ func (x *Executor) Tags(name string, k metric.Kind) ([]TagKey, error) {
 				continue
 			}
 			id := metric.ID{Name: name, Kind: kind}
-			for _, ts := range s.Select(id, func(metric.Tagset) bool { return true }).Tags() {
+			for _, ts := range s.Select(id, nil).Tags() {
 				if _, again := series[metric.Series{ID: id, Tags: ts}]; again {
 					continue
 				}

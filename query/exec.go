@@ -58,7 +58,7 @@ func (x *Executor) Run(ctx context.Context, r Request) (*Result, error) {
 	}
 	defer v.Close()
 	run := run{
-		r: r, tier: tierFor(r.Step), match: matchAll(r.Filters),
+		r: r, tier: tierFor(r.Step),
 		series: make(map[metric.Tagset]*seen), groups: make(map[string]*group),
 		points: int(int64(r.To-r.From) / r.Step),
 	}
@@ -100,7 +100,6 @@ type run struct {
 	r       Request
 	id      metric.ID
 	tier    metric.Tier
-	match   func(metric.Tagset) bool
 	points  int
 	columns int  // groups with an event in the range
 	bytes   int  // of their buckets, of kinds that are no numbers
@@ -140,10 +139,8 @@ func (q *run) column(g *group) ([]float64, error) {
 }
 
 func (q *run) scan(ctx context.Context, s Source) error {
-	sel := s.Select(q.id, func(ts metric.Tagset) bool {
-		q.known = true
-		return q.match(ts)
-	})
+	q.known = q.known || slices.Contains(s.Kinds(q.r.Metric), q.id.Kind)
+	sel := s.Select(q.id, q.r.Filters)
 	tags := sel.Tags()
 	if len(tags) == 0 {
 		return nil

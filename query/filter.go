@@ -4,53 +4,65 @@ import (
 	"fmt"
 	"strings"
 
-	"cairn/internal/metric"
+	"cairn/internal/matcher"
 )
-
-// Filter decides on one tag key. A series passes if any of its values for the
-// key matches any of the patterns; with Not, if none does.
-type Filter struct {
-	Key      string
-	Not      bool
-	patterns []pattern
-}
-
-// pattern is literal pieces with "any text" between each two of them.
-type pattern []string
 
 // maxFilters bounds the work a series.
 const maxFilters = 32
 
+const filterForm = "write key:value, !key:value, key:a|b, key:prefix*, key:*, key=value, key!=value, key=~regexp or key!~regexp"
+
 // ParseFilter reads `key:value`, `!key:value`, `key:a|b`, `key:web-*` or `key:*`;
 // `key` alone asks for the bare tag. A backslash takes its meaning from any of
-// `|*!:\`.
-func ParseFilter(s string) (Filter, error) {
-	var f Filter
-	rest := s
+// `|*!:=\`. A series without the key passes only with the `!`.
+//
+// It also reads PromQL's `key=value`, `key!=value`, `key=~regexp` and `key!~regexp`, in
+// which a series without the key has the empty value. What follows the operator is
+// taken as it is, backslashes and all. The first of the operators or the colon that no
+// backslash precedes decides.
+func ParseFilter(s string) (*matcher.Matcher, error) {
+	not, rest := false, s
 	if strings.HasPrefix(rest, "!") {
-		f.Not, rest = true, rest[1:]
+		not, rest = true, rest[1:]
 	}
 	var key strings.Builder
 	i := 0
 	for ; i < len(rest) && rest[i] != ':'; i++ {
+		if op := operatorAt(rest[i:]); op != 0 {
+			if not || key.Len() == 0 {
+				break
+			}
+			return matcher.New(key.String(), op, rest[i+len(op.String()):])
+		}
 		if rest[i] == '\\' && i+1 < len(rest) {
 			i++
 		}
 		key.WriteByte(rest[i])
 	}
-	if f.Key = key.String(); f.Key == "" {
-		return f, fmt.Errorf("filter %q has no tag key; write key:value, !key:value, key:a|b, key:prefix* or key:*", s)
-	}
-	if i < len(rest) {
+	switch {
+	case key.Len() == 0:
+		return nil, fmt.Errorf("filter %q has no tag key; %s", s, filterForm)
+	case i < len(rest) && rest[i] != ':':
+		return nil, fmt.Errorf("filter %q has both a ! before the key and an operator; %s", s, filterForm)
+	case i < len(rest):
 		i++ // the colon
 	}
-	f.patterns = parsePatterns(rest[i:])
-	return f, nil
+	return matcher.Any(key.String(), not, parsePatterns(rest[i:])...), nil
 }
 
-func parsePatterns(s string) []pattern {
-	var all []pattern
-	var p pattern
+// operatorAt returns the operator that s begins with; 0: it begins with none.
+func operatorAt(s string) matcher.Op {
+	for _, op := range []matcher.Op{matcher.Regexp, matcher.NotRegexp, matcher.NotEqual, matcher.Equal} {
+		if strings.HasPrefix(s, op.String()) {
+			return op
+		}
+	}
+	return 0
+}
+
+func parsePatterns(s string) []matcher.Pattern {
+	var all []matcher.Pattern
+	var p matcher.Pattern
 	var piece strings.Builder
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
@@ -69,51 +81,4 @@ func parsePatterns(s string) []pattern {
 		}
 	}
 	return append(all, append(p, piece.String()))
-}
-
-// match is greedy from the left, which finds a match if there is one: a piece
-// that is found earlier leaves more room for the others.
-func (p pattern) match(s string) bool {
-	if len(p) == 1 {
-		return s == p[0]
-	}
-	first, last := p[0], p[len(p)-1]
-	if len(s) < len(first)+len(last) || !strings.HasPrefix(s, first) || !strings.HasSuffix(s, last) {
-		return false
-	}
-	s = s[len(first) : len(s)-len(last)]
-	for _, piece := range p[1 : len(p)-1] {
-		i := strings.Index(s, piece)
-		if i < 0 {
-			return false
-		}
-		s = s[i+len(piece):]
-	}
-	return true
-}
-
-// Match reports whether a tagset passes.
-func (f *Filter) Match(ts metric.Tagset) bool {
-	for t := range ts.All() {
-		if t.Key != f.Key {
-			continue
-		}
-		for _, p := range f.patterns {
-			if p.match(t.Value) {
-				return !f.Not
-			}
-		}
-	}
-	return f.Not
-}
-
-func matchAll(filters []Filter) func(metric.Tagset) bool {
-	return func(ts metric.Tagset) bool {
-		for i := range filters {
-			if !filters[i].Match(ts) {
-				return false
-			}
-		}
-		return true
-	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"cairn/internal/matcher"
 	"cairn/internal/metric"
 )
 
@@ -25,7 +26,7 @@ const (
 // Request is one query.
 type Request struct {
 	Metric  string
-	Filters []Filter
+	Filters matcher.List
 	By      []string
 	From    metric.UnixSec // inclusive
 	To      metric.UnixSec // exclusive

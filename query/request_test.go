@@ -103,10 +103,21 @@ func TestFilters(t *testing.T) {
 		"host:w*02*": false, "host:web-01.eu*": true, "host:*web-01.eu": true, "host:web-01.eu*web-01.eu": false,
 		"canary": true, "canary:": true, "env": false, "env:": false, "canary:*": true,
 		`a|b:x\*y`: true, `a\|b:x\*y`: true, `a|b:x\*z`: false, `a|b:x*y`: true, `a|b:*\**`: true,
+		"env=prod": true, "env!=prod": false, "env=~p.*": true, "env!~p.*": false, "env=p*": false, "env=~p*": false,
+		"none=": true, "none!=": false, "none=~.*": true, "none=~.+": false, "canary=": true, "none!=x": true,
+		`host=~web-\d+\.eu`: true, `host!~web-\d\.eu`: true, "env:a=b": false, "!env:a=b": true, `a|b=x*y`: true, `a\=b:c`: false, `!a\=b:c`: true,
+		"env!:x": false, `e\nv=prod`: true, "env=a:b": false, "env!=a:b": true,
 	} {
 		f, err := ParseFilter(filter)
 		require.NoError(t, err)
 		require.Equal(t, want, f.Match(ts), filter)
+	}
+	for filter, want := range map[string]string{
+		"": "has no tag key", "!": "has no tag key", ":x": "has no tag key", "=x": "has no tag key", "!=x": "has no tag key", "=~x": "has no tag key",
+		"!a=b": "both a ! before the key and an operator", "a=~(": "cannot be read: missing closing )", "a!~[": "cannot be read",
+	} {
+		_, err := ParseFilter(filter)
+		require.ErrorContains(t, err, want, filter)
 	}
 }
 
@@ -155,6 +166,8 @@ func FuzzFilter(f *testing.F) {
 			return
 		}
 		yes := flt.Match(metric.NewTagset([]metric.Tag{{Key: flt.Key, Value: value}}))
+		other := *flt
+		flt = &other
 		flt.Not = !flt.Not
 		if yes == flt.Match(metric.NewTagset([]metric.Tag{{Key: flt.Key, Value: value}})) {
 			t.Fatalf("%q both matches %q and does not", filter, value)

@@ -4,13 +4,17 @@ import (
 	"context"
 
 	"cairn/internal/bucket"
+	"cairn/internal/matcher"
 	"cairn/internal/metric"
 )
 
 // Source holds buckets. There are two: the open buckets in memory and the store.
 type Source interface {
 	// Select returns the series of a metric that match.
-	Select(id metric.ID, match func(metric.Tagset) bool) Selection
+	Select(id metric.ID, match matcher.List) Selection
+	// Part returns up to n of a metric's series, those from place from on in the order
+	// in which the source has them: a sample costs no more than what is in it.
+	Part(id metric.ID, from, n int) Selection
 	// Kinds returns the kinds under which a name is known.
 	Kinds(name string) []metric.Kind
 	// Metrics describes the metrics of the source.

@@ -27,13 +27,16 @@ type Batch struct {
 	lastMetric  uint32                                   // of the last row
 	lastSeen    metric.UnixSec                           // of lastMetric's rows that came together
 	folder      bucketFolder
-	holdings    []holding // by retention
-	holding     *holding  // of lastMetric
-	newRetained []uint8   // retentions of new metrics, by number
+	holdings    []holding        // by retention
+	holding     *holding         // of lastMetric
+	newRetained map[uint32]uint8 // retentions of new metrics, by number
 	accounts    accounter
 	expired     account // what no tier holds
 	newIDs      map[metric.ID]uint32
+	ids         []metric.ID // of newIDs, in the order in which they came
 	added       []newSeries
+	removed     []Ref
+	gone        []uint32 // metrics
 	seen        map[uint32]metric.UnixSec
 	annotations []metric.Annotation
 	sequences   []Sequence
@@ -77,6 +80,7 @@ func (s *Store) NewBatch() *Batch {
 	b.holdings, b.accounts.at = holdingsOf(s.retentions, s.ttl), make(map[accountOf]int)
 	b.rows, b.spare, b.operands = s.scratch.rows[:0], s.scratch.spare[:0], s.scratch.operands.empty()
 	s.scratch = scratch{}
+	s.index.release(s.epochs.oldest())
 	b.emit = b.appendOperand
 	return b
 }
@@ -96,10 +100,14 @@ func (b *Batch) Ref(series metric.Series) (Ref, error) {
 	if r, ok := b.s.Lookup(series); ok {
 		return r, nil
 	}
-	r := Ref{b.metricNo(series.ID), uint32(len(b.s.index.tags)+len(b.added)) + 1}
-	if r.series == 0 {
-		return Ref{}, errors.New("all 2^32 series numbers are used up")
+	no := b.s.index.seriesNos.nth(len(b.added)) // only NewBatch and Publish write to them
+	switch {
+	case no > maxSeries:
+		return Ref{}, errors.New("all 2^31 series numbers are used up")
+	case b.s.index.dict.full():
+		return Ref{}, fmt.Errorf("the tags of all series have more than %d bytes", maxText)
 	}
+	r := Ref{b.metricNo(series.ID), uint32(no)}
 	b.added = append(b.added, newSeries{r, series.Tags})
 	return r, nil
 }
@@ -111,9 +119,13 @@ func (b *Batch) metricNo(id metric.ID) uint32 {
 	if no, ok := b.newIDs[id]; ok {
 		return no
 	}
-	no := uint32(len(b.s.index.order) + len(b.newIDs) + 1)
+	no := uint32(b.s.index.metricNos.nth(len(b.newIDs)))
 	b.newIDs[id] = no
-	b.newRetained = append(b.newRetained, b.s.retentionOf(id.Name))
+	if b.newRetained == nil {
+		b.newRetained = make(map[uint32]uint8)
+	}
+	b.newRetained[no] = b.s.retentionOf(id.Name)
+	b.ids = append(b.ids, id)
 	return no
 }
 
@@ -182,11 +194,14 @@ func (b *Batch) begin(r Ref, last metric.UnixSec) {
 }
 
 func (b *Batch) holdingOf(metricNo uint32) *holding {
+	if r, ok := b.newRetained[metricNo]; ok {
+		return &b.holdings[r]
+	}
 	i, known := int(metricNo)-1, len(b.s.retained)
 	if i < known {
 		return &b.holdings[b.s.retained[i]]
 	}
-	return &b.holdings[b.newRetained[i-known]]
+	panic("BUG: a metric without a retention")
 }
 
 // longRow is the length at which a row ends and the next one of its series begins:
@@ -241,10 +256,10 @@ func (b *Batch) AddAnnotations(list []metric.Annotation) {
 // the same sums may be committed again, in another batch.
 func (b *Batch) Commit() error {
 	var err error
-	if len(b.rows)+len(b.sequences) >= b.s.bulkRows {
+	if len(b.rows)+len(b.sequences) >= b.s.bulkRows && len(b.removed)+len(b.gone) == 0 {
 		err = b.s.ingest(b.write, len(b.places) > narrow)
 	} else {
-		err = b.s.apply(b.write)
+		err = b.s.apply(func(w pebbleBatch) error { return errors.Join(b.write(w), b.writeRemoved(w)) })
 	}
 	if err != nil {
 		return fmt.Errorf("commit: %w", err)
@@ -312,16 +327,17 @@ func (b *Batch) write(w writer) error {
 
 // writeIndex writes new metrics, when each was seen last, and new series.
 func (b *Batch) writeIndex(w writer) error {
-	ids := b.newMetrics()
-	for i, id := range ids {
-		no := uint32(len(b.s.index.order) + i + 1)
+	ids := slices.Clone(b.ids)
+	slices.SortFunc(ids, func(x, y metric.ID) int { return cmp.Compare(b.newIDs[x], b.newIDs[y]) })
+	for _, id := range ids {
+		no := b.newIDs[id]
 		if err := w.Set(metricKey(prefixMetric, no), append([]byte{byte(id.Kind)}, id.Name...)); err != nil {
 			return err
 		}
 	}
 	var seen []uint32
 	for no, sec := range b.seen {
-		if int(no) > len(b.s.index.order) || b.s.index.order[no-1].lastSeen < sec {
+		if m := b.s.index.metric(no); m == nil || m.lastSeen < sec {
 			seen = append(seen, no)
 		}
 	}
@@ -343,15 +359,6 @@ func (b *Batch) writeIndex(w writer) error {
 	return nil
 }
 
-// newMetrics returns the metrics that the batch adds, by number.
-func (b *Batch) newMetrics() []metric.ID {
-	ids := make([]metric.ID, len(b.newIDs))
-	for id, no := range b.newIDs {
-		ids[int(no)-len(b.s.index.order)-1] = id
-	}
-	return ids
-}
-
 // Publish brings the index, the cursor and the totals up to date with what was
 // committed. It is apart from Commit so that the caller can do it, quickly, at
 // the instant at which it takes a new snapshot.
@@ -359,18 +366,33 @@ func (b *Batch) Publish() {
 	x := b.s.index
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	for _, id := range b.newMetrics() {
-		x.addMetric(id, uint32(len(x.order)+1))
+	for id, no := range b.newIDs {
+		x.addMetric(id, no)
 	}
-	b.s.retained = append(b.s.retained, b.newRetained...)
-	x.tags = slices.Grow(x.tags, len(b.added))
-	x.metricOf = slices.Grow(x.metricOf, len(b.added))
+	for no, r := range b.newRetained {
+		for len(b.s.retained) < int(no) {
+			b.s.retained = append(b.s.retained, 0)
+		}
+		b.s.retained[no-1] = r
+	}
+	x.metricNos.take(len(b.newIDs))
+	x.seriesNos.take(len(b.added))
 	for _, n := range b.added {
 		x.addSeries(x.order[n.ref.metric-1], n.tags, n.ref.series)
 	}
+	b.publishRemoved()
+	if w := b.s.written; w != nil {
+		for i := range b.rows {
+			w.series.Add(b.rows[i].ref.series)
+		}
+		for no := range b.seen {
+			w.metrics.Add(no)
+		}
+	}
 	for no, sec := range b.seen {
-		m := x.order[no-1]
-		m.lastSeen = max(m.lastSeen, sec)
+		if m := x.metric(no); m != nil {
+			m.lastSeen = max(m.lastSeen, sec)
+		}
 	}
 	b.s.cursor = b.cursor
 	b.s.annotations += uint64(len(b.annotations))

@@ -19,7 +19,7 @@ import (
 const bulkRows = 20_000
 
 // apply commits what write writes as one synced Pebble batch.
-func (s *Store) apply(write func(writer) error) error {
+func (s *Store) apply(write func(pebbleBatch) error) error {
 	b := s.db.NewBatch()
 	err := write(pebbleBatch{b})
 	if err == nil {

@@ -14,8 +14,8 @@
 // Invariants:
 //   - a key or value on disk never changes its meaning: a new layout gets a new
 //     format byte
-//   - metric and series numbers are never used twice, and never leave this
-//     package: callers hold a Ref
+//   - metric and series numbers never leave this package: callers hold a Ref. A number
+//     is used again once no chunk has it and no snapshot is open in which one may
 //   - the index in memory is what the last committed batch says
 //   - every disk access goes through Options.FS
 //

@@ -41,7 +41,7 @@ func (s *Store) Expire(now metric.UnixSec, passed time.Duration) (Expired, error
 		return Expired{}, fmt.Errorf("delete what has expired: %w", err)
 	}
 	s.index.mu.Lock()
-	s.ttl, s.totals, s.written = e.Clock, e.totals, true
+	s.ttl, s.totals, s.policyWritten = e.Clock, e.totals, true
 	s.index.mu.Unlock()
 	if !e.More {
 		s.cleared = e.targets
@@ -109,7 +109,7 @@ func (e *expiry) state() error {
 	if err == nil {
 		err = e.b.Set(keyTotals, appendTotals(nil, e.totals), nil)
 	}
-	if err == nil && !e.s.written {
+	if err == nil && !e.s.policyWritten {
 		err = e.b.Set(keyPolicy, appendRetention(nil, storedPolicy{e.s.changed, e.s.policy}), nil)
 	}
 	return err

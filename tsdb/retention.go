@@ -81,8 +81,8 @@ func (s *Store) readRetention(log *slog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
-	s.changed, s.written = old.changed, old.policy.String() == s.policy.String()
-	if !s.written && old.policy.Default != (metric.Retention{}) {
+	s.changed, s.policyWritten = old.changed, old.policy.String() == s.policy.String()
+	if !s.policyWritten && old.policy.Default != (metric.Retention{}) {
 		s.changed = s.ttl
 	}
 	for _, t := range metric.Tiers {
@@ -126,7 +126,11 @@ func (s *Store) readPolicy() error {
 	}
 	s.cleared = make([][len(metric.Tiers)]uint32, len(s.retentions))
 	for _, m := range s.index.order {
-		s.retained = append(s.retained, s.retentionOf(m.id.Name))
+		r := uint8(0)
+		if m != nil {
+			r = s.retentionOf(m.id.Name)
+		}
+		s.retained = append(s.retained, r)
 	}
 	return nil
 }
@@ -167,7 +171,7 @@ func (s *Store) Held(name string, hour metric.UnixSec) (out []metric.Tier) {
 }
 
 func newSnapshot(db *pebble.DB, policy *metric.Policy, now metric.UnixSec) *Snapshot {
-	sn := &Snapshot{db.NewSnapshot(), policy, now}
+	sn := &Snapshot{snap: db.NewSnapshot(), policy: policy, ttl: now}
 	// A pass may have ended since now was read. Who cannot read this cannot read the
 	// chunks either, and is told then.
 	if ttl, err := get(sn.snap, keyClock, decodeClock); err == nil {

@@ -18,16 +18,27 @@ type Snapshot struct {
 	snap   *pebble.Snapshot
 	policy *metric.Policy // of Retention
 	ttl    metric.UnixSec
+	epochs *epochs // nil: nothing is removed from what it is of
+	epoch  uint64
 }
 
 // Snapshot takes one.
 func (s *Store) Snapshot() *Snapshot {
 	_, now := s.Retention()
-	return newSnapshot(s.db, &s.policy, now)
+	epoch := s.epochs.enter()
+	sn := newSnapshot(s.db, &s.policy, now)
+	sn.epochs, sn.epoch = &s.epochs, epoch
+	return sn
 }
 
 // Close gives the snapshot up.
-func (sn *Snapshot) Close() error { return sn.snap.Close() }
+func (sn *Snapshot) Close() error {
+	err := sn.snap.Close()
+	if sn.epochs != nil {
+		sn.epochs.leave(sn.epoch)
+	}
+	return err
+}
 
 // Scan reads the buckets of series in [from, to), in one tier. series is in the
 // order in which Store.Select returned it, and all of one metric. yield gets the

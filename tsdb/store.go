@@ -58,17 +58,20 @@ type Store struct {
 	cursor    Cursor // guarded by index.mu
 	totals    Totals // guarded by index.mu
 
+	epochs  epochs
+	written *marks // refs written while a Collect scans; nil: none does. Guarded by index.mu
+
 	annotations uint64 // number of the next one; guarded by index.mu
 
 	// How long metrics are kept. A batch and an expiry pass, of which there is one at a
 	// time, use these; what others read is said beside it.
-	policy     metric.Policy      // does not change
-	retentions []metric.Retention // the default, and those of the overrides
-	retained   []uint8            // by metric number - 1: which of the retentions
-	ttl        metric.UnixSec     // the retention's clock; 0: it does not run yet; guarded by index.mu
-	changed    metric.UnixSec     // when the policy last changed
-	written    bool               // the policy is in the store
-	cleared    [][len(metric.Tiers)]uint32
+	policy        metric.Policy      // does not change
+	retentions    []metric.Retention // the default, and those of the overrides
+	retained      []uint8            // by metric number - 1: which of the retentions
+	ttl           metric.UnixSec     // the retention's clock; 0: it does not run yet; guarded by index.mu
+	changed       metric.UnixSec     // when the policy last changed
+	policyWritten bool               // the policy is in the store
+	cleared       [][len(metric.Tiers)]uint32
 }
 
 // ErrInUse is returned by Open where another process has the data dir.

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"context"
+
 	"github.com/stretchr/testify/require"
 
 	"cairn/internal/metric"
@@ -23,6 +25,8 @@ func (s *soak) policy() (p metric.Policy) {
 func (s *soak) expire() {
 	s.oracle.pass(s.now())
 	require.NoError(s.t, s.e.Pump.Expire())
+	_, err := s.e.Pump.Collect(context.Background())
+	require.NoError(s.t, err)
 	_, shows := s.e.Store.Retention()
 	require.Equal(s.t, s.oracle.clock.shows, shows, "the retention's clock")
 }

@@ -394,5 +394,5 @@ func (c *comparison) complain(s *heldSeries, sec metric.UnixSec, text string) {
 
 // everySeries selects all of a metric.
 func everySeries(src query.Source, id metric.ID) query.Selection {
-	return src.Select(id, func(metric.Tagset) bool { return true })
+	return src.Select(id, nil)
 }

@@ -84,7 +84,7 @@ type Pump struct {
 	frozen   *agg.Sealed
 	stored   uint64  // events committed since New
 	units    float64 // the same in units
-	inStore  []bool  // by handle: the series is known to be in the store's index
+	inStore  []bool  // by handle: the series is, or was, in the store's index
 	closed   bool
 
 	stats     stats
@@ -92,6 +92,8 @@ type Pump struct {
 
 	// commitHook, if a test sets it, can fail a flush before its commit.
 	commitHook func() error
+	// collectHook, if a test sets it, runs between a Collect's scan and its commit.
+	collectHook func()
 
 	stop context.CancelFunc
 	done chan struct{}

@@ -9,6 +9,7 @@ import (
 
 	"cairn/agg"
 	"cairn/internal/bucket"
+	"cairn/internal/matcher"
 	"cairn/internal/metric"
 	"cairn/query"
 	"cairn/tsdb"
@@ -105,17 +106,23 @@ type openSource struct {
 	live bool // tells about metrics; the frozen buckets are of the same ones
 }
 
-func (s *openSource) Select(id metric.ID, match func(metric.Tagset) bool) query.Selection {
+func (s *openSource) Select(id metric.ID, match matcher.List) query.Selection {
 	reg := s.p.agg.Registry
 	handles := reg.Handles(id)
 	sel := &openSelection{s: s}
 	for i, ts := range reg.Tags(handles) {
-		if match(ts) {
+		if match.Match(ts) {
 			sel.tags = append(sel.tags, ts)
 			sel.handles = append(sel.handles, handles[i])
 		}
 	}
 	return sel
+}
+
+func (s *openSource) Part(id metric.ID, from, n int) query.Selection {
+	handles := s.p.agg.Registry.Handles(id)
+	handles = handles[min(from, len(handles)):min(from+n, len(handles))]
+	return &openSelection{s: s, tags: s.p.agg.Registry.Tags(handles), handles: handles}
 }
 
 func (s *openSource) Kinds(name string) []metric.Kind {
@@ -209,8 +216,16 @@ type storeSource struct {
 	snap  *tsdb.Snapshot
 }
 
-func (s *storeSource) Select(id metric.ID, match func(metric.Tagset) bool) query.Selection {
-	sel := &storeSelection{snap: s.snap, kind: id.Kind, series: s.store.Select(id, match)}
+func (s *storeSource) Select(id metric.ID, match matcher.List) query.Selection {
+	return s.selection(id, s.store.Select(id, match))
+}
+
+func (s *storeSource) Part(id metric.ID, from, n int) query.Selection {
+	return s.selection(id, s.store.Part(id, from, n))
+}
+
+func (s *storeSource) selection(id metric.ID, series []tsdb.Selected) *storeSelection {
+	sel := &storeSelection{snap: s.snap, kind: id.Kind, series: series}
 	sel.tags = make([]metric.Tagset, len(sel.series))
 	for i := range sel.series {
 		sel.tags[i] = sel.series[i].Tags

@@ -65,16 +65,8 @@ func (l *Ledger) held(name string, hour metric.UnixSec) []metric.Tier {
 
 // sample selects some of a metric's series, others in each round.
 func sample(s query.Source, m query.MetricInfo, round int) query.Selection {
-	stride := max(1, m.Series/sampleSeries)
-	n, taken := round%stride, 0
-	return s.Select(m.ID, func(metric.Tagset) bool {
-		n++
-		if n%stride != 0 || taken == sampleSeries {
-			return false
-		}
-		taken++
-		return true
-	})
+	parts := (m.Series + sampleSeries - 1) / sampleSeries
+	return s.Part(m.ID, round%parts*sampleSeries, sampleSeries)
 }
 
 // tiersApart returns by how much a tier's sums over the hour from from on differ from

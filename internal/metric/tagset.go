@@ -62,9 +62,12 @@ func appendString(b []byte, s string) []byte {
 }
 
 // DecodeTagset checks bytes that came from disk and returns them as a Tagset.
-func DecodeTagset(b []byte) (Tagset, error) {
+func DecodeTagset(b []byte) (Tagset, error) { return ParseTagset(string(b)) }
+
+// ParseTagset is DecodeTagset for text, which it does not copy.
+func ParseTagset(b string) (Tagset, error) {
 	var prev Tag
-	for rest, n := string(b), 0; rest != ""; n++ {
+	for rest, n := b, 0; rest != ""; n++ {
 		var t Tag
 		var ok bool
 		if t.Key, rest, ok = cutString(rest); !ok {

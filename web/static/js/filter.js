@@ -1,7 +1,7 @@
 /**
  * The syntax of a filter: `key:value`, `!key:value`, `key:a|b`, `key:web-*`; `key` alone
  * is the bare tag. A backslash makes any of
- * `|*!:\` mean itself. Values are kept here in their escaped form, which tells a star from a wildcard.
+ * `|*!:=\` mean itself. Values are kept here in their escaped form, which tells a star from a wildcard.
  */
 
 /** @typedef {{not: boolean, key: string, values: string[]}} Filter */
@@ -9,7 +9,7 @@
 /**
  * @param {string} text
  */
-export const escape = (text) => text.replace(/[|*!:\\]/g, '\\$&');
+export const escape = (text) => text.replace(/[|*!:=\\]/g, '\\$&');
 
 /**
  * @param {string} text
