@@ -21,7 +21,7 @@ func (s *soak) policy() (p metric.Policy) {
 	return p
 }
 
-// expire runs one pass of the retention, as the pump's loop does.
+// expire runs one pass of the retention, and lets go of series without data.
 func (s *soak) expire() {
 	s.oracle.pass(s.now())
 	require.NoError(s.t, s.e.Pump.Expire())

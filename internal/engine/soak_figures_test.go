@@ -44,10 +44,16 @@ func (s *soak) take(hour int) {
 	}
 	series, files := sizeOf(s.t, fs, fs.PathJoin(s.dir, "journal", "series"))
 	f.journal, f.journalFiles = f.journal+series, f.journalFiles+files
-	for _, m := range s.e.Store.Metrics() {
-		f.index += m.Series
-	}
+	f.index = s.indexed()
 	s.taken = append(s.taken, f)
+}
+
+// indexed is how many series the store's index has.
+func (s *soak) indexed() (n int) {
+	for _, m := range s.e.Store.Metrics() {
+		n += m.Series
+	}
+	return n
 }
 
 // closeAndWeigh ends the engine in order, and finds out how much memory that gives back:

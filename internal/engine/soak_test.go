@@ -208,6 +208,7 @@ func (s *soak) check() {
 	require.NoError(s.t, err)
 	require.Empty(s.t, wrong, "after %d restarts, %d of them crashes, with seed %d:\n%s", s.restarts, s.crashes, s.shape.seed, strings.Join(wrong, "\n"))
 	s.agreed += agree
+	require.Equal(s.t, s.oracle.numberHeld(), s.indexed(), "series in the index")
 	s.requireTotals()
 }
 
