@@ -80,7 +80,8 @@ func (s *soak) churn() {
 		s.dead = append(s.dead, x)
 		return true
 	})
-	s.dead = s.dead[max(0, len(s.dead)-16):]
+	late := max(0, len(s.dead)-16)
+	s.past, s.dead = append(s.past, s.dead[:late]...), s.dead[late:]
 	for i := range s.shape.born {
 		life := 1 + s.rng.IntN(2*s.shape.life-1)
 		s.alive = append(s.alive, s.newSeries(metric.Kinds[i%len(metric.Kinds)], s.shape.bornEvery, now+metric.UnixSec(life*3600)))
@@ -90,6 +91,31 @@ func (s *soak) churn() {
 		living[x.heldSeries] = true
 	}
 	s.oracle.forget(living)
+	s.past = slices.DeleteFunc(s.past, func(x *soakSeries) bool {
+		if x.empty() {
+			s.gone = append(s.gone, x)
+		}
+		return x.empty()
+	})
+	s.gone = s.gone[max(0, len(s.gone)-32):]
+}
+
+// revive sends something of a series of which nothing was left.
+func (s *soak) revive(at metric.UnixMilli) {
+	if len(s.gone) == 0 {
+		return
+	}
+	i := s.rng.IntN(len(s.gone))
+	x := s.gone[i]
+	s.gone = slices.Delete(s.gone, i, i+1)
+	s.dead = append(s.dead, x)
+	s.oracle.series = append(s.oracle.series, x.heldSeries)
+	e := s.event(x, at)
+	e.weight = 1
+	s.text = fmt.Appendf(s.text[:0], "%s%d%s\n", x.head, int(e.value), x.tail)
+	s.oracle.add(x.heldSeries, e)
+	s.sent++
+	s.feed(0)
 }
 
 // second feeds what is due in the second that the clock shows, in one datagram.
@@ -146,6 +172,8 @@ func (s *soak) extras() {
 		s.stamped(at, s.old())
 	case n < 8:
 		s.batch(at)
+	case n < 9:
+		s.revive(at)
 	}
 }
 
