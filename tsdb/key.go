@@ -15,6 +15,7 @@ const (
 	prefixSeries     = 0x12
 	prefixAnnotation = 0x13
 	prefixSequence   = 0x14
+	prefixAccount    = 0x15
 )
 
 var (

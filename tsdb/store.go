@@ -34,6 +34,8 @@ type Options struct {
 	// BulkRows is how many series a batch must have to be committed as tables; tests
 	// of crashes set it. 0: as many as that pays for.
 	BulkRows int
+
+	damage *damage // of the store
 }
 
 // Store is an open store. Its methods are safe for concurrent use, except that
@@ -50,6 +52,7 @@ type Store struct {
 	fs        vfs.FS
 	pid       string // path of the file that names the owner
 	index     *index
+	damage    *damage
 	format    uint64 // of the store, as it is on disk; used by the one batch at a time
 	cursor    Cursor // guarded by index.mu
 	totals    Totals // guarded by index.mu
@@ -80,7 +83,8 @@ func Open(dir string, o Options) (*Store, error) {
 	if o.Full != nil {
 		o.FS = vfs.OnDiskFull(o.FS, o.Full)
 	}
-	s := &Store{fs: o.FS, dir: dir, bulkRows: o.BulkRows, tableSize: maxTable, index: newIndex(), pid: o.FS.PathJoin(dir, "cairn.pid")}
+	o.damage = &damage{log: o.Log}
+	s := &Store{damage: o.damage, fs: o.FS, dir: dir, bulkRows: o.BulkRows, tableSize: maxTable, index: newIndex(), pid: o.FS.PathJoin(dir, "cairn.pid")}
 	if err := s.acquire(dir); err != nil {
 		return nil, err
 	}
