@@ -285,9 +285,25 @@ func TestGoldenColumns(t *testing.T) {
 		sums[i] = 2.5
 	}
 	require.Equal(t, []byte{0x21, 2, 20, 5, 1, 50, 0, 1, 0}, e.appendSums(nil, slots, sums))
-	slots[19] = 100
-	require.Equal(t, []byte{0x21, 0, 20, 5, 0, 0x00}, e.appendSums(nil, slots, sums)[:6])
+	for i := range slots {
+		slots[i] = uint32(5 + 10*i)
+	}
+	require.Equal(t, []byte{0x21, 0, 20, 5, 18, 0, 1, 0, 1, 50, 0, 1, 0}, e.appendSums(nil, slots, sums))
+	slots, sums = []uint32{5, 6, 8, 9}, []float64{1, 2, 3, 4}
+	require.Equal(t, []byte{0x21, 1, 4, 5, 5, 0, 2, 2, 0, 1, 1, 0, 1, 1, 0xe4}, e.appendSums(nil, slots, sums))
+	require.Equal(t, []byte{0x22, 2, 2, 5, 0, 0, 1, 0, 0x90, 3, 0, 1, 0, 0, 4, 0, 1, 0, 0, 2, 0, 1, 0},
+		gaugeColumnsOf(t, 5, 6))
 	require.Equal(t, []byte{0x0f, 1, 1, 2, 0x77, 1, 0x11, 0, 2}, merge(true, []byte{0x77, 1}, []byte{0x11, 0, 2}))
+}
+
+// gaugeColumnsOf returns the columns of one reading of 2 a slot, 200 ms late.
+func gaugeColumnsOf(t *testing.T, slots ...uint32) []byte {
+	var e encoder
+	g := bucket.New(metric.Gauge).(*bucket.Gauge)
+	g.Observe(2, 1000, metric.UnixSec(1000).Milli()+200)
+	b, ok := e.appendBuckets(nil, metric.Gauge, slots, func(int) []byte { return g.Append(nil, 1000) })
+	require.True(t, ok)
+	return b
 }
 
 // FuzzChunk decodes any bytes: no panic, slots ascending and in range, sums finite; and what a

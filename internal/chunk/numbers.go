@@ -129,7 +129,18 @@ func (d *Decoder) join(r *reader, plane []byte, dst []float64, base int64, k int
 	if r.err != nil {
 		return
 	}
-	for i, at := 0, 0; i < len(dst); i, at = i+1, at+k {
+	i := 0
+	if k < 8 { // the bits of eight are k whole bytes
+		for ; i+8 <= len(dst); i += 8 {
+			l := binary.LittleEndian.Uint64(low[i/8*k:])
+			p, to := plane[i:i+8:i+8], dst[i:i+8:i+8]
+			for j := range to {
+				to[j] = float64(base + int64(uint64(p[j])<<(k&7)|l&mask))
+				l >>= k & 7
+			}
+		}
+	}
+	for at := i * k; i < len(dst); i, at = i+1, at+k {
 		l := binary.LittleEndian.Uint64(low[at>>3:]) >> (at & 7) & mask
 		dst[i] = float64(base + int64(plane[i])<<k + int64(l))
 	}
