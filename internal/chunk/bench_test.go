@@ -2,7 +2,12 @@ package chunk
 
 import (
 	"fmt"
+	"math"
+	"math/rand"
 	"testing"
+
+	"cairn/internal/bucket"
+	"cairn/internal/metric"
 )
 
 func perSecond(b *testing.B, samples int) {
@@ -104,5 +109,41 @@ func BenchmarkSize(b *testing.B) {
 			all += size[t]
 		}
 		b.ReportMetric(float64(all)/float64(samples), "all:B/sample")
+	}
+}
+
+// BenchmarkSizeOfKinds tells bytes a bucket of an hour of seconds, beside runs.
+func BenchmarkSizeOfKinds(b *testing.B) {
+	for _, k := range kinds {
+		b.Run(k.String(), func(b *testing.B) {
+			rng := rand.New(rand.NewSource(1))
+			run, v := []byte{Run(k)}, 500.0
+			for slot := range uint32(3600) {
+				o := bucket.New(k)
+				switch o := o.(type) {
+				case *bucket.Gauge:
+					v += math.Round(rng.NormFloat64() * 3)
+					o.Observe(v, second(slot), second(slot).Milli()+200+metric.UnixMilli(rng.Intn(20)))
+				case *bucket.Distribution:
+					for range 20 {
+						o.Observe(math.Round(rng.ExpFloat64()*100), 1)
+					}
+				case *bucket.Set:
+					for range 20 {
+						o.Insert(uint64(rng.Intn(2000)) * 0x9e3779b97f4a7c15)
+					}
+				}
+				run = AppendBucket(run, slot, slot, o.Append(nil, second(slot)))
+			}
+			a := NewAccumulator()
+			var out []byte
+			for b.Loop() {
+				a.Start(MaxSlots, second)
+				a.Add(run)
+				out = a.Finish(true)
+			}
+			b.ReportMetric(float64(len(run))/3600, "run:B/bucket")
+			b.ReportMetric(float64(len(out))/3600, "B/bucket")
+		})
 	}
 }

@@ -273,6 +273,12 @@ func TestSizeOfTheDataset(t *testing.T) {
 	require.Less(t, float64(all)/float64(samples), 0.81)
 }
 
+// TestGoldenRun holds the bytes that docs/format.md draws.
+func TestGoldenRun(t *testing.T) {
+	run := runOf([]uint32{5, 6, 107}, []float64{3, -1, 1.5})
+	require.Equal(t, []byte{0x11, 0x0a, 0x06, 0x00, 0x01, 0xc9, 0x01, 0, 0, 0, 0, 0, 0, 0xf8, 0x3f}, run)
+}
+
 // TestGoldenColumns holds the bytes that docs/format.md draws.
 func TestGoldenColumns(t *testing.T) {
 	var e encoder
