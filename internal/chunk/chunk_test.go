@@ -86,10 +86,29 @@ func TestSumsRoundTrip(t *testing.T) {
 	})
 }
 
+func floatColumns(sums ...float64) []byte {
+	var e encoder
+	slots := make([]uint32, len(sums))
+	for i := range slots {
+		slots[i] = uint32(i)
+	}
+	return e.appendFloats(e.appendPresence(nil, metric.Counter, slots), sums)
+}
+
 func TestMinusZeroIsZero(t *testing.T) {
-	slots, sums := columnsOf(map[uint32]float64{3: math.Copysign(0, -1), 4: 0.5})
-	for _, v := range decodeSums(t, merge(true, runOf(slots, sums), []byte{Run(metric.Counter)})) {
-		require.False(t, math.Signbit(v))
+	minus := math.Copysign(0, -1)
+	for _, b := range [][]byte{runOf([]uint32{0}, []float64{minus}), floatColumns(minus, 0.5)} {
+		require.False(t, math.Signbit(decodeSums(t, merge(true, b, []byte{Run(metric.Counter)}))[0]))
+		require.False(t, math.Signbit(decodeSums(t, b)[0]))
+	}
+}
+
+func TestNumbersAreFinite(t *testing.T) {
+	for _, v := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
+		_, _, err := NewDecoder().Sums(floatColumns(1, v), MaxSlots)
+		require.ErrorContains(t, err, "not finite at offset")
+		_, _, err = NewDecoder().Sums(runOf([]uint32{3}, []float64{v}), MaxSlots)
+		require.ErrorContains(t, err, "not finite at offset")
 	}
 }
 

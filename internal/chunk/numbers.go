@@ -96,7 +96,7 @@ func (d *Decoder) floats(r *reader, dst []float64) {
 			r.fail(begin, "a number that is not finite")
 			v = 0
 		}
-		dst[i] = v
+		dst[i] = v + 0 // -0 is 0
 	}
 }
 
