@@ -60,7 +60,8 @@ mutants: ## plant each of the mistakes of internal/mutant, and see that the test
 
 fuzz: ## fuzz the parsers and the codecs, FUZZTIME (1m) each
 	go test -run '^$$' -fuzz '^FuzzLine$$' -fuzztime $(FUZZTIME) ./ingest
-	go test -run '^$$' -fuzz '^FuzzRun$$' -fuzztime $(FUZZTIME) ./tsdb
+	go test -run '^$$' -fuzz '^FuzzChunk$$' -fuzztime $(FUZZTIME) ./internal/chunk
+	go test -run '^$$' -fuzz '^FuzzBuckets$$' -fuzztime $(FUZZTIME) ./tsdb
 	go test -run '^$$' -fuzz '^FuzzVerdict$$' -fuzztime $(FUZZTIME) ./internal/dedupe
 	go test -run '^$$' -fuzz '^FuzzSegment$$' -fuzztime $(FUZZTIME) ./internal/journal
 	go test -run '^$$' -fuzz '^FuzzGauge$$' -fuzztime $(FUZZTIME) ./internal/bucket
@@ -68,7 +69,7 @@ fuzz: ## fuzz the parsers and the codecs, FUZZTIME (1m) each
 	go test -run '^$$' -fuzz '^FuzzSet$$' -fuzztime $(FUZZTIME) ./internal/bucket
 
 bench: ## benchmarks of the hot path and of the store
-	go test -run '^$$' -bench . -benchmem -count 6 ./agg ./ingest ./tsdb ./internal/bucket
+	go test -run '^$$' -bench . -benchmem -count 6 ./agg ./ingest ./tsdb ./internal/chunk ./internal/bucket
 
 bench-ingest: ## CPU time and memory beside a null sink (Linux, two cores, gcc); see docs/performance.md
 	@go run ./internal/bench/ingest -tools $(BENCH) $(BENCH_ARGS)

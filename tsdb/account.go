@@ -3,12 +3,8 @@ package tsdb
 import (
 	"cmp"
 	"encoding/binary"
-	"fmt"
-	"io"
 	"math"
 	"slices"
-
-	"github.com/cockroachdb/pebble/v2"
 
 	"cairn/internal/bucket"
 	"cairn/internal/metric"
@@ -42,45 +38,15 @@ func appendAccount(dst []byte, a account) []byte {
 func decodeAccount(b []byte) (a account, err error) {
 	r := numbers{b: b}
 	a.events, a.units = r.uvarint(), r.float()
+	if a.units-a.units != 0 {
+		r.bad = true
+	}
 	return a, r.end("account")
 }
 
 func (a *account) add(o account) {
 	a.events += o.events
 	a.units += o.units
-}
-
-// accountMerger adds accounts.
-type accountMerger struct {
-	account
-	key [accountKeyLen]byte
-}
-
-func mergeAccount(key, value []byte) (pebble.ValueMerger, error) {
-	if len(key) != accountKeyLen {
-		return nil, fmt.Errorf("merge of key %x, which is no account's", key)
-	}
-	m := &accountMerger{}
-	copy(m.key[:], key)
-	return m, m.MergeNewer(value)
-}
-
-// MergeNewer implements pebble.ValueMerger.
-func (m *accountMerger) MergeNewer(value []byte) error {
-	a, err := decodeAccount(value)
-	if err != nil {
-		return fmt.Errorf("account %x: %w", m.key, err)
-	}
-	m.add(a)
-	return nil
-}
-
-// MergeOlder implements pebble.ValueMerger.
-func (m *accountMerger) MergeOlder(value []byte) error { return m.MergeNewer(value) }
-
-// Finish implements pebble.ValueMerger.
-func (m *accountMerger) Finish(bool) ([]byte, io.Closer, error) {
-	return appendAccount(nil, m.account), nil, nil
 }
 
 // accountOf names an account.

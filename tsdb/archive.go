@@ -23,6 +23,8 @@ type Archive struct {
 	// policy is what the server kept the data by at last; the default's if the store is
 	// older than that.
 	policy metric.Policy
+
+	damage *damage
 }
 
 // OpenArchive opens the store in a data dir. A data dir without a store is an error,
@@ -40,7 +42,8 @@ func OpenArchive(dir string, o Options) (_ *Archive, err error) {
 	if _, err := o.FS.Stat(o.FS.PathJoin(dir, "store")); err != nil {
 		return nil, fmt.Errorf("data dir %q has no store: %w", dir, reason(err))
 	}
-	a := &Archive{}
+	o.damage = &damage{log: o.Log}
+	a := &Archive{damage: o.damage}
 	if a.lock, err = share(o.FS, o.FS.PathJoin(dir, "LOCK")); err != nil {
 		return nil, fmt.Errorf("data dir %q is %w", dir, err)
 	}
@@ -78,7 +81,7 @@ func OpenArchive(dir string, o Options) (_ *Archive, err error) {
 }
 
 // Snapshot returns the store as it is; it must be closed.
-func (a *Archive) Snapshot() *Snapshot { return newSnapshot(a.db, &a.policy, 0) }
+func (a *Archive) Snapshot() *Snapshot { return newSnapshot(a.db, &a.policy, 0, a.damage) }
 
 // Close closes the store. All snapshots must have been closed before.
 func (a *Archive) Close() error {

@@ -94,13 +94,11 @@ func (b *Batch) placed(dst []placed, rows []row) []placed {
 }
 
 // merge writes a list in which operands of one key stand together.
-func (c *chunkWriter) merge(list []placed) (err error) {
+func (c *chunkWriter) merge(list []placed) error {
 	for len(list) > 0 {
 		p := list[0]
 		for list = list[1:]; len(list) > 0 && list[0].place == p.place && list[0].ref == p.ref; list = list[1:] {
-			if p.bytes, err = mergeOperands(c.keyOf(p), p.bytes, list[0].bytes); err != nil {
-				return fmt.Errorf("merge two rows of a series: %w", err)
-			}
+			p.bytes = mergeOperands(c.keyOf(p), p.bytes, list[0].bytes)
 		}
 		if err := c.put(p); err != nil {
 			return err
@@ -142,18 +140,16 @@ func (c *chunkWriter) wide() error {
 	return c.merge(all)
 }
 
-// mergeOperands merges two operands of one key.
-func mergeOperands(key, x, y []byte) ([]byte, error) {
-	m, err := merger.Merge(key, x)
-	if err != nil {
-		return nil, err
+// mergeOperands merges two operands of one key, which this process wrote.
+func mergeOperands(key, x, y []byte) []byte {
+	m := chunkMergers.Get().(*chunkMerger)
+	m.start(key, nil)
+	m.sum.Add(x)
+	m.sum.Add(y)
+	out := slices.Clone(m.sum.Finish(false))
+	if err := m.sum.Damaged(); err != nil {
+		panic(fmt.Sprintf("BUG: an operand of key %x: %s", key, err))
 	}
-	if err := m.MergeNewer(y); err != nil {
-		return nil, err
-	}
-	out, closer, err := m.Finish(false)
-	if err != nil {
-		return nil, err
-	}
-	return slices.Clone(out), closer.Close()
+	_ = m.Close() // it never fails
+	return out
 }

@@ -14,12 +14,6 @@ import (
 	"cairn/internal/metric"
 )
 
-// prefixAccounts begins the keys of accounts: 15 tier(1) partition(4) metric(4). A
-// metric that has one keeps its number.
-const (
-	prefixAccounts = 0x15
-)
-
 // RemoveSeries removes series from the index with the batch: on disk with Commit, in
 // memory with Publish. The caller removes their chunks, in the same commit or before
 // it, and has nothing for them in this batch. Their numbers are used again once no
@@ -123,7 +117,7 @@ func (c *Collection) scan(ctx context.Context, snap *Snapshot) error {
 			return err
 		}
 	}
-	return snap.walk(ctx, []byte{prefixAccounts}, []byte{prefixAccounts + 1}, func(iter *pebble.Iterator) error {
+	return snap.walk(ctx, []byte{prefixAccount}, []byte{prefixAccount + 1}, func(iter *pebble.Iterator) error {
 		if key := iter.Key(); len(key) == accountKeyLen {
 			c.held[binary.BigEndian.Uint32(key[6:])] = struct{}{}
 		}

@@ -165,7 +165,7 @@ func TestCollectLeavesAccounts(t *testing.T) {
 	no := s.index.byID[seriesOf("a").ID].no
 	key := append(appendChunkKey(nil, metric.Tier1h, 7, no, 0)[:9:9], 0)
 	copy(key[1:], appendChunkKey(nil, metric.Tier1h, 7, no, 0)[:9])
-	key[0] = prefixAccounts
+	key[0] = prefixAccount
 	require.Len(t, key, accountKeyLen)
 	require.NoError(t, s.db.Set(key, []byte{1}, pebble.Sync))
 	c, err := s.Collect(context.Background())

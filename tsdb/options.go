@@ -15,7 +15,7 @@ func options(o Options, cache *pebble.Cache) *pebble.Options {
 	p := &pebble.Options{
 		FS:     o.FS,
 		Cache:  cache,
-		Merger: merger,
+		Merger: newMerger(o.damage),
 		// The default is the oldest format. This one has WAL sync chunks, which
 		// tell a torn tail from damage, and checksums in table footers.
 		FormatMajorVersion: pebble.FormatTableFormatV6,

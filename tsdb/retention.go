@@ -170,8 +170,8 @@ func (s *Store) Held(name string, hour metric.UnixSec) (out []metric.Tier) {
 	return out
 }
 
-func newSnapshot(db *pebble.DB, policy *metric.Policy, now metric.UnixSec) *Snapshot {
-	sn := &Snapshot{snap: db.NewSnapshot(), policy: policy, ttl: now}
+func newSnapshot(db *pebble.DB, policy *metric.Policy, now metric.UnixSec, damage *damage) *Snapshot {
+	sn := &Snapshot{snap: db.NewSnapshot(), policy: policy, ttl: now, damage: damage}
 	// A pass may have ended since now was read. Who cannot read this cannot read the
 	// chunks either, and is told then.
 	if ttl, err := get(sn.snap, keyClock, decodeClock); err == nil {

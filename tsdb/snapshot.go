@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 
 	"cairn/internal/bucket"
+	"cairn/internal/chunk"
 	"cairn/internal/metric"
 )
 
@@ -20,13 +22,14 @@ type Snapshot struct {
 	ttl    metric.UnixSec
 	epochs *epochs // nil: nothing is removed from what it is of
 	epoch  uint64
+	damage *damage
 }
 
 // Snapshot takes one.
 func (s *Store) Snapshot() *Snapshot {
 	_, now := s.Retention()
 	epoch := s.epochs.enter()
-	sn := newSnapshot(s.db, &s.policy, now)
+	sn := newSnapshot(s.db, &s.policy, now, s.damage)
 	sn.epochs, sn.epoch = &s.epochs, epoch
 	return sn
 }
@@ -45,9 +48,12 @@ func (sn *Snapshot) Close() error {
 // place of the series in it, the first second of a partition, and the slots that
 // hold events, ascending, with their sums; the slices are only valid during the
 // call. A series comes once a partition in which it has a chunk, and with no
-// slots if none of them lies in the range.
+// slots if none of them lies in the range. Of a chunk with damage come the slots that are
+// good, and Store.Damaged counts it.
 func (sn *Snapshot) Scan(ctx context.Context, series []Selected, t metric.Tier, from, to metric.UnixSec, yield func(i int, start metric.UnixSec, slots []uint32, sums []float64) error) error {
-	sc := sums{t: t, from: from, to: to, yield: yield}
+	dec := decoders.Get().(*chunk.Decoder)
+	defer decoders.Put(dec)
+	sc := sums{t: t, from: from, to: to, yield: yield, dec: dec}
 	return sn.scan(ctx, series, t, from, to, sc.chunk)
 }
 
@@ -55,9 +61,12 @@ func (sn *Snapshot) Scan(ctx context.Context, series []Selected, t metric.Tier, 
 // bucket at a time with its first second. The bucket is only valid during the call.
 func (sn *Snapshot) ScanBuckets(ctx context.Context, series []Selected, k metric.Kind, t metric.Tier, from, to metric.UnixSec, yield func(i int, sec metric.UnixSec, b bucket.Bucket) error) error {
 	scratch := bucket.New(k)
+	dec := decoders.Get().(*chunk.Decoder)
+	defer decoders.Put(dec)
 	return sn.scan(ctx, series, t, from, to, func(i int, partition uint32, v []byte) error {
 		start := t.Start(partition)
-		return walkBuckets(v, k, t.Slots(), func(slot uint32, b []byte) error {
+		var stop error // of yield
+		err := dec.Buckets(v, k, t.Slots(), func(slot uint32, b []byte) error {
 			sec := start + metric.UnixSec(int64(slot)*t.Width())
 			if sec < from || sec >= to {
 				return nil
@@ -65,10 +74,21 @@ func (sn *Snapshot) ScanBuckets(ctx context.Context, series []Selected, k metric
 			if err := scratch.Decode(b, sec); err != nil {
 				return err
 			}
-			return yield(i, sec, scratch)
+			stop = yield(i, sec, scratch)
+			return stop
 		})
+		if err == nil || stop != nil {
+			return stop
+		}
+		return damaged{err}
 	})
 }
+
+// decoders are as many as there are queries at work.
+var decoders = sync.Pool{New: func() any { return chunk.NewDecoder() }}
+
+// damaged is why a chunk cannot be read: it is counted, and the scan goes on.
+type damaged struct{ error }
 
 // scan calls visit for each chunk that series have in [from, to).
 func (sn *Snapshot) scan(ctx context.Context, series []Selected, t metric.Tier, from, to metric.UnixSec, visit func(i int, partition uint32, v []byte) error) error {
@@ -84,7 +104,7 @@ func (sn *Snapshot) scan(ctx context.Context, series []Selected, t metric.Tier, 
 	if err != nil {
 		return fmt.Errorf("read chunks: %w", err)
 	}
-	sc := scanner{iter: iter, t: t, series: series, visit: visit}
+	sc := scanner{iter: iter, damage: sn.damage, t: t, series: series, visit: visit}
 	return errors.Join(sc.run(ctx, first, last), iter.Close())
 }
 
@@ -94,6 +114,7 @@ type scanner struct {
 	series []Selected
 	visit  func(i int, partition uint32, v []byte) error
 	key    []byte
+	damage *damage
 }
 
 // run visits the partitions that hold chunks: where the metric has none, the
@@ -144,7 +165,12 @@ func (sc *scanner) partition(partition uint32) (ok bool, err error) {
 		default:
 			v, err := sc.iter.ValueAndErr()
 			if err == nil {
+				sc.damage.check(key, v)
 				err = sc.visit(i, partition, v)
+				if bad, ok := err.(damaged); ok {
+					sc.damage.see(key, bad.error)
+					err = nil
+				}
 			}
 			if err != nil {
 				return false, fmt.Errorf("chunk %x: %w", key, err)
@@ -161,25 +187,21 @@ type sums struct {
 	t        metric.Tier
 	from, to metric.UnixSec
 	yield    func(int, metric.UnixSec, []uint32, []float64) error
-	slots    []uint32
-	sums     []float64
+	dec      *chunk.Decoder
 }
 
 func (sc *sums) chunk(i int, partition uint32, v []byte) error {
-	sc.slots, sc.sums = sc.slots[:0], sc.sums[:0]
-	err := decodeRun(v, sc.t.Slots(), func(slot uint32, sum float64) {
-		sc.slots, sc.sums = append(sc.slots, slot), append(sc.sums, sum)
-	})
+	slots, sums, err := sc.dec.Sums(v, sc.t.Slots())
 	if err != nil {
-		return err
+		return damaged{err}
 	}
 	start := sc.t.Start(partition)
-	lo, hi := 0, len(sc.slots)
+	lo, hi := 0, len(slots)
 	if start < sc.from {
-		lo, _ = slices.BinarySearch(sc.slots, uint32(int64(sc.from-start)/sc.t.Width()))
+		lo, _ = slices.BinarySearch(slots, uint32(int64(sc.from-start)/sc.t.Width()))
 	}
 	if start+metric.UnixSec(sc.t.Span()) > sc.to {
-		hi, _ = slices.BinarySearch(sc.slots, uint32(int64(sc.to-start)/sc.t.Width()))
+		hi, _ = slices.BinarySearch(slots, uint32(int64(sc.to-start)/sc.t.Width()))
 	}
-	return sc.yield(i, start, sc.slots[lo:hi], sc.sums[lo:hi])
+	return sc.yield(i, start, slots[lo:hi], sums[lo:hi])
 }

@@ -38,6 +38,8 @@ type Options struct {
 	// Retention says how long what is stored is kept. The zero Policy: as
 	// metric.DefaultRetention. Nothing is deleted but by Expire.
 	Retention metric.Policy
+
+	damage *damage // of the store
 }
 
 // Store is an open store. Its methods are safe for concurrent use, except that
@@ -54,6 +56,7 @@ type Store struct {
 	fs        vfs.FS
 	pid       string // path of the file that names the owner
 	index     *index
+	damage    *damage
 	format    uint64 // of the store, as it is on disk; used by the one batch at a time
 	cursor    Cursor // guarded by index.mu
 	totals    Totals // guarded by index.mu
@@ -100,7 +103,8 @@ func Open(dir string, o Options) (*Store, error) {
 	if o.Retention.Default == (metric.Retention{}) {
 		o.Retention.Default = metric.DefaultRetention
 	}
-	s := &Store{policy: o.Retention, fs: o.FS, dir: dir, bulkRows: o.BulkRows, tableSize: maxTable, index: newIndex(), pid: o.FS.PathJoin(dir, "cairn.pid")}
+	o.damage = &damage{log: o.Log}
+	s := &Store{damage: o.damage, policy: o.Retention, fs: o.FS, dir: dir, bulkRows: o.BulkRows, tableSize: maxTable, index: newIndex(), pid: o.FS.PathJoin(dir, "cairn.pid")}
 	if err := s.acquire(dir); err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"cairn/internal/bucket"
+	"cairn/internal/chunk"
 	"cairn/internal/metric"
 )
 
@@ -50,12 +51,14 @@ type Chunk struct {
 	Tier      metric.Tier
 	Partition uint32
 	key, run  []byte
+	dec       *chunk.Decoder
 }
 
 // WalkChunks calls visit for each chunk of a partition whose metric's number is in
 // [from, to).
 func (sn *Snapshot) WalkChunks(ctx context.Context, t metric.Tier, partition, from, to uint32, visit func(*Chunk) error) error {
-	c := Chunk{Tier: t, Partition: partition}
+	c := Chunk{Tier: t, Partition: partition, dec: decoders.Get().(*chunk.Decoder)}
+	defer decoders.Put(c.dec)
 	return sn.walk(ctx, appendChunkKey(nil, t, partition, from, 0), appendChunkKey(nil, t, partition, to, 0), func(iter *pebble.Iterator) error {
 		v, err := iter.ValueAndErr()
 		if c.key = iter.Key(); err == nil && len(c.key) != chunkKeyLen {
@@ -64,6 +67,7 @@ func (sn *Snapshot) WalkChunks(ctx context.Context, t metric.Tier, partition, fr
 		if err != nil {
 			return fmt.Errorf("chunk %x: %w", c.key, err)
 		}
+		sn.damage.check(c.key, v)
 		c.Metric, c.run = metricOfKey(c.key), v
 		return visit(&c)
 	})
@@ -87,16 +91,40 @@ func (sn *Snapshot) walk(ctx context.Context, from, to []byte, visit func(*pebbl
 
 // Sums calls visit for each slot of a counter's chunk, with its first second.
 func (c *Chunk) Sums(visit func(sec metric.UnixSec, sum float64)) error {
-	err := decodeRun(c.run, c.Tier.Slots(), func(slot uint32, v float64) { visit(c.second(slot), v) })
+	slots, sums, err := c.dec.Sums(c.run, c.Tier.Slots())
 	if err != nil {
 		return fmt.Errorf("chunk %x: %w", c.key, err)
+	}
+	for i, slot := range slots {
+		visit(c.second(slot), sums[i])
 	}
 	return nil
 }
 
+// Len returns how many buckets of the chunk have an event.
+func (c *Chunk) Len() (uint32, error) {
+	n, err := chunk.Count(c.run)
+	if err != nil {
+		return 0, fmt.Errorf("chunk %x: %w", c.key, err)
+	}
+	return n, nil
+}
+
+// Bytes returns the length of the chunk's value.
+func (c *Chunk) Bytes() int { return len(c.run) }
+
+// Damage returns how many of the chunk's operands are damaged, and isolated in it.
+func (c *Chunk) Damage() (uint64, error) {
+	d, err := chunk.DamageOf(c.run)
+	if err != nil {
+		return 0, fmt.Errorf("chunk %x: %w", c.key, err)
+	}
+	return d.Operands, nil
+}
+
 // Buckets calls visit for each slot of the chunk of another kind, decoded into b.
 func (c *Chunk) Buckets(b bucket.Bucket, visit func(sec metric.UnixSec)) error {
-	err := walkBuckets(c.run, b.Kind(), c.Tier.Slots(), func(slot uint32, data []byte) error {
+	err := c.dec.Buckets(c.run, b.Kind(), c.Tier.Slots(), func(slot uint32, data []byte) error {
 		if err := b.Decode(data, c.second(slot)); err != nil {
 			return err
 		}
