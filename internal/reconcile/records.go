@@ -109,6 +109,7 @@ func (c *counter) lines(pos journal.Pos, b *ingest.Record) (events uint32, err e
 	rules := reference.Rules{
 		Dialect: b.Dialect.String(), OriginTags: b.OriginTags,
 		Limits: metric.LineLimits{Line: math.MaxInt32, Name: math.MaxInt32, Tag: math.MaxInt32, Tags: math.MaxInt32},
+		MaxAge: metric.MaxRetention, // by today's settings it may be too old
 	}
 	rejected := b.Verdict.Rejected
 	n := uint32(0)
