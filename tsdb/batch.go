@@ -249,7 +249,7 @@ func (b *Batch) Commit() error {
 	if err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
-	b.s.format = storeFormat
+	b.s.format, b.s.written = storeFormat, true
 	return nil
 }
 

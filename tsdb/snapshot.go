@@ -17,13 +17,14 @@ import (
 type Snapshot struct {
 	snap   *pebble.Snapshot
 	policy *metric.Policy // of Retention
+	past   []pastPolicy
 	ttl    metric.UnixSec
 }
 
 // Snapshot takes one.
 func (s *Store) Snapshot() *Snapshot {
 	_, now := s.Retention()
-	return newSnapshot(s.db, &s.policy, now)
+	return newSnapshot(s.db, &s.policy, s.past, now)
 }
 
 // Close gives the snapshot up.
