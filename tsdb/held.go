@@ -94,7 +94,11 @@ func heldBy(policy *metric.Policy, past []pastPolicy, now metric.UnixSec, name s
 			}
 			h.Since[j] = max(h.Since[j], since.Ceil(t.Width()))
 		}
+		if before.Retention == (metric.Retention{}) || before.Coarsest() != h.Coarsest() {
+			h.Accounted = max(h.Accounted, p.behind)
+		}
 	}
+	h.Accounted = max(h.Accounted, h.From(h.Coarsest()))
 	return h
 }
 

@@ -21,7 +21,7 @@ func TestQueriesGoByTheRetention(t *testing.T) {
 	for range 240 {
 		r.add(0, 1, metric.SecOf(r.clock.Now()))
 		r.clock.Advance(time.Hour)
-		require.NoError(t, r.pump.Flush(metric.SecOf(r.clock.Now()) - 60))
+		require.NoError(t, r.pump.Flush(metric.SecOf(r.clock.Now())-60))
 		require.NoError(t, r.pump.Expire())
 	}
 	r.add(0, 1, metric.SecOf(r.clock.Now())) // this one is open

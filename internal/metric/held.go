@@ -11,6 +11,9 @@ type Held struct {
 	// Since is the first second of which a tier holds all that was ever stored, a
 	// multiple of the tier's width, by tier - 1; Never: the tier is not kept.
 	Since [len(Tiers)]UnixSec
+	// Accounted is the first second behind which the coarsest tier is the one that
+	// accounts are kept of.
+	Accounted UnixSec
 }
 
 // HeldAt returns what is held when the retention's clock shows now.
@@ -23,6 +26,7 @@ func (r Retention) HeldAt(now UnixSec) Held {
 		}
 		h.Since[i] = sec
 	}
+	h.Accounted = h.From(r.Coarsest())
 	return h
 }
 

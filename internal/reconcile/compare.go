@@ -114,15 +114,38 @@ func (c *comparison) metric(no, p uint32) {
 func (c *comparison) buckets(id metric.ID, col *column, p uint32) {
 	start := c.t.Start(p)
 	secs := col.between(max(start, c.from), min(start+metric.UnixSec(c.t.Span()), c.to))
+	since, lost := c.r.heldOf(id).From(c.t), c.lostIn(col, start)
+	c.r.report.Checked.Deleted += uint64(len(lost))
 	for len(secs) > 0 {
 		at := secs[0].Floor(c.t.Width())
 		n, _ := slices.BinarySearch(secs, at+metric.UnixSec(c.t.Width()))
-		c.bucket(id, col, at, secs[:n])
+		if _, gone := lost[at]; at < since {
+			c.r.report.Checked.Expired++
+		} else if !gone {
+			c.bucket(id, col, at, secs[:n])
+		}
 		secs = secs[n:]
 	}
 	for _, at := range c.stored.left() {
-		c.bucket(id, col, at, nil)
+		if _, gone := lost[at]; at >= since && !gone {
+			c.bucket(id, col, at, nil)
+		}
 	}
+}
+
+// lostIn returns the buckets of a metric, in the partition that begins at start, of which
+// something may have been deleted.
+func (c *comparison) lostIn(col *column, start metric.UnixSec) map[metric.UnixSec]struct{} {
+	if len(col.lost) == 0 {
+		return nil
+	}
+	out := make(map[metric.UnixSec]struct{})
+	for sec := range col.lost {
+		if at := sec.Floor(c.t.Width()); at >= max(start, c.from) && at < min(start+metric.UnixSec(c.t.Span()), c.to) {
+			out[at] = struct{}{}
+		}
+	}
+	return out
 }
 
 // bucket compares one bucket, which is what the cells of secs make together.

@@ -114,7 +114,8 @@ func (d *dayOf) compare(ctx context.Context) error {
 	return nil
 }
 
-// metric compares the hours of one metric in all tiers with those of the finest.
+// metric compares the hours of one metric in the tiers that hold them with those of the
+// finest of these.
 func (d *dayOf) metric(id metric.ID, tiers *[len(metric.Tiers)]stored) {
 	all := make(map[metric.UnixSec]struct{})
 	for i := range tiers {
@@ -122,13 +123,22 @@ func (d *dayOf) metric(id metric.ID, tiers *[len(metric.Tiers)]stored) {
 			all[at] = struct{}{}
 		}
 	}
-	if len(all) > 0 {
-		d.seen[id] = struct{}{}
-	}
-	d.r.report.Tiers.Hours += uint64(len(all))
+	held := d.r.heldOf(id)
 	for _, at := range slices.Sorted(maps.Keys(all)) {
-		for i, t := range metric.Tiers[1:] {
-			fine, coarse := &tiers[0], &tiers[i+1]
+		var holders []metric.Tier // of all of the hour
+		for _, t := range metric.Tiers {
+			if held.Holds(t, at) {
+				holders = append(holders, t)
+			}
+		}
+		if len(holders) < 2 {
+			d.r.report.Tiers.Skipped++
+			continue
+		}
+		d.seen[id] = struct{}{}
+		d.r.report.Tiers.Hours++
+		for _, t := range holders[1:] {
+			fine, coarse := &tiers[holders[0]-1], &tiers[t-1]
 			if id.Kind == metric.Counter {
 				a, ok := fine.sums[at]
 				b, found := coarse.sums[at]
