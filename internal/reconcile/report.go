@@ -65,9 +65,9 @@ type Difference struct {
 	Metric   string  `json:"metric"`
 	Kind     string  `json:"kind"`
 	Tier     string  `json:"tier"`
-	Bucket   int64   `json:"bucket"` // its first second; of tiers: the hour's; of what is held: the partition's
-	Figure   string  `json:"figure"` // sum, count, min, max, last or members
-	Expected float64 `json:"expected"`
+	Bucket   int64   `json:"bucket"`   // its first second; of tiers: the hour's; of what is held: the partition's
+	Figure   string  `json:"figure"`   // sum, count, min, max, last or members
+	Expected float64 `json:"expected"` // by the journal; of tiers: in the finest that holds it; of what is held: by the accounts
 	Stored   float64 `json:"stored"`
 }
 
