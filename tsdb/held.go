@@ -73,7 +73,9 @@ func addPast(list []pastPolicy, p pastPolicy) []pastPolicy {
 // behindAll returns the first second behind all that was stored.
 func (s *Store) behindAll() (behind metric.UnixSec) {
 	for _, m := range s.index.order {
-		behind = max(behind, m.lastSeen+1)
+		if m != nil {
+			behind = max(behind, m.lastSeen+1)
+		}
 	}
 	return behind
 }

@@ -254,3 +254,24 @@ func TestVerifyOfAnOldStore(t *testing.T) {
 	require.Len(t, r.Notes, 1)
 	require.Contains(t, r.Notes[0], "12 events were stored by a version that kept no accounts")
 }
+
+// TestVerifyWithNumbersThatAreFree: numbers of metrics need not follow one another. A chunk
+// of a metric that is not there is told, and nothing breaks.
+func TestVerifyWithNumbersThatAreFree(t *testing.T) {
+	w := stoppedWorld(t)
+	w.tamper(func(db *pebble.DB) error {
+		return db.Set([]byte("\x10\x00\x00\x00\x09"), []byte("\x01another"), pebble.Sync)
+	})
+	require.True(t, w.verifyDir().Equal)
+	w.tamper(func(db *pebble.DB) error {
+		return db.Set(chunkKey(metric.Tier1s, 7), []byte("\x11\x00\x02"), pebble.Sync)
+	})
+	r := w.verifyDir()
+	require.False(t, r.Equal)
+	require.False(t, r.Tiers.Equal)
+	w.tamper(func(db *pebble.DB) error {
+		return db.Set([]byte("\x10\xff\x00\x00\x09"), []byte("\x01far"), pebble.Sync)
+	})
+	_, err := VerifyDir(context.Background(), w.fs, "data", w.clock, slog.New(slog.DiscardHandler))
+	require.ErrorContains(t, err, "comes after number 9")
+}

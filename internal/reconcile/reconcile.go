@@ -91,7 +91,7 @@ type run struct {
 	o      Options
 	pace   func(context.Context) error
 	report *Report
-	ids    []metric.ID // by number in the store - 1
+	ids    []metric.ID // by number in the store - 1; the zero ID: there is none
 	cells  *cells
 	wrong  list // of the journal
 	uneven list // of the tiers
@@ -103,10 +103,16 @@ func (r *run) note(format string, args ...any) {
 	r.report.Notes = append(r.report.Notes, fmt.Sprintf(format, args...))
 }
 
+// maxMetricNo bounds what is believed of a metric's number: --max-metrics is less.
+const maxMetricNo = 1 << 24
+
 func (r *run) readMetrics(ctx context.Context) error {
 	return r.o.Snapshot.WalkMetrics(ctx, func(no uint32, id metric.ID) error {
-		if int(no) != len(r.ids)+1 {
+		if int(no) <= len(r.ids) || no > maxMetricNo {
 			return fmt.Errorf("metric %d comes after number %d", no, len(r.ids))
+		}
+		for int(no) > len(r.ids)+1 {
+			r.ids = append(r.ids, metric.ID{}) // whose number is free again
 		}
 		r.ids = append(r.ids, id)
 		return nil

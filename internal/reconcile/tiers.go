@@ -94,7 +94,7 @@ func (d *dayOf) compare(ctx context.Context) error {
 				if h == nil {
 					h = new([len(metric.Tiers)]stored)
 					for j := range h {
-						h[j].reset(d.r.kindOf(ch.Metric))
+						h[j].reset(d.r.idOf(ch.Metric).Kind)
 					}
 					hours[ch.Metric] = h
 				}
@@ -109,7 +109,7 @@ func (d *dayOf) compare(ctx context.Context) error {
 		}
 	}
 	for _, no := range slices.Sorted(maps.Keys(hours)) {
-		d.metric(d.r.ids[no-1], hours[no])
+		d.metric(d.r.idOf(no), hours[no])
 	}
 	return nil
 }
