@@ -124,7 +124,7 @@ func (p *Parser) annotate(a *metric.Annotation, s string, now metric.UnixSec) (r
 		switch {
 		case !ok:
 		case mark == "d":
-			a.Time, reason = timestamp([]byte(value), true, now)
+			a.Time, reason = p.timestamp([]byte(value), true, now)
 		case mark == "h":
 			a.Host = value
 		case a.Check && mark == "m":

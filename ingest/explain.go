@@ -176,5 +176,9 @@ func (p *Parser) allowed(size int, reason metric.Reason) string {
 	case metric.TooManyTags:
 		return fmt.Sprintf("it is one more than the %d tags that a line may have", p.Limits.Tags)
 	}
-	return reason.Sentence()
+	s := reason.Sentence()
+	if reason == metric.TooOld {
+		s += ", which is " + metric.Span(p.maxAge())
+	}
+	return s
 }

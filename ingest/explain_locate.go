@@ -109,7 +109,7 @@ func (p *Parser) isFault(x piece, nth int, reason metric.Reason, now metric.Unix
 		_, _, ok := rateWeight(b)
 		return x.role == aRate && (!ok || nth > 1)
 	case metric.BadTimestamp, metric.Future, metric.TooOld:
-		_, bad := timestamp(b, true, now)
+		_, bad := p.timestamp(b, true, now)
 		return x.role == aTime && (bad == reason || reason == metric.BadTimestamp && nth > 1)
 	case metric.TagTooLong:
 		return (x.role == aTag || x.role == aPair) && len(x.text) > p.Limits.Tag
@@ -221,7 +221,7 @@ func (p *Parser) locateNote(line string, reason metric.Reason, now metric.UnixSe
 	tags := 0
 	for _, x := range dissectFields(nil, line, max(strings.IndexByte(line, '|'), 0)) {
 		mark, value, _ := strings.Cut(x.text, ":")
-		_, bad := timestamp([]byte(value), true, now)
+		_, bad := p.timestamp([]byte(value), true, now)
 		if x.role == aField && mark == "d" && bad == reason {
 			return piece{aTime, x.at + 2, value}
 		}

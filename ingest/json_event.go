@@ -57,7 +57,7 @@ func (j *jsonReader) buildKey(e *rawEvent, at *place) metric.Reason {
 	}
 	raw := agg.Raw{}
 	if e.time != nil {
-		if raw.Sec, reason = timestamp(e.time, true, j.now); reason != metric.OK {
+		if raw.Sec, reason = j.p.timestamp(e.time, true, j.now); reason != metric.OK {
 			return reason
 		}
 	}

@@ -195,7 +195,7 @@ func (b *parsed) readEvents(body []byte, now metric.UnixSec) error {
 		e.Op, e.Sec = agg.Op(flags&eventOp), 0
 		if flags&eventTime != 0 {
 			d, w := binary.Varint(body[i:])
-			if w <= 0 || d > metric.MaxFuture || d < -metric.MaxAge {
+			if w <= 0 || d > metric.MaxFuture || d < -metric.MaxRetention {
 				return bad()
 			}
 			if e.Sec, i = now+metric.UnixSec(d), i+w; e.Sec <= 0 {

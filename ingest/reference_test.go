@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -17,7 +18,7 @@ import (
 // referenceRead reads a line as the reference does, and writes its events as the
 // other tests do.
 func referenceRead(p *Parser, line string) ([]event, map[metric.Reason]bool) {
-	rules := reference.Rules{Dialect: p.Dialect.String(), Limits: p.Limits, OriginTags: p.OriginTags}
+	rules := reference.Rules{Dialect: p.Dialect.String(), Limits: p.Limits, OriginTags: p.OriginTags, MaxAge: p.MaxAge}
 	read, faults := rules.Read(line, now)
 	var events []event
 	for _, r := range read {
@@ -65,6 +66,14 @@ func TestReferenceKnowsTheCorpus(t *testing.T) {
 		}
 		for _, line := range corpus() {
 			requireAgreement(t, p, line)
+		}
+		for _, age := range []int64{0, 1, 3600, metric.MaxAge, metric.MaxRetention} {
+			old := *p
+			old.MaxAge = age
+			for _, by := range []int64{0, 1, 2, 3600, 3601, metric.MaxAge, metric.MaxAge + 1} {
+				requireAgreement(t, &old, fmt.Sprintf("a:1|c|T%d", int64(now)-by))
+				requireAgreement(t, &old, fmt.Sprintf("a:1|g|T%d|#x", int64(now)-by))
+			}
 		}
 	}
 }

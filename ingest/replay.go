@@ -34,7 +34,7 @@ type Replayed struct {
 func (p *Replayer) Replay(r *Record, s *agg.Stripe, keep func(metric.UnixSec) bool, notes *Annotations) (out Replayed, err error) {
 	now := r.Verdict.At
 	p.b.reset()
-	parser := Parser{Dialect: r.Dialect, Limits: widest, OriginTags: r.OriginTags}
+	parser := Parser{Dialect: r.Dialect, Limits: widest, OriginTags: r.OriginTags, MaxAge: metric.MaxRetention}
 	if r.Structured {
 		err = p.b.readEvents(r.Body, now.Sec())
 	} else if refusal := p.b.lines(&parser, r.Body, now.Sec(), r.Verdict.Rejected, notes != nil); refusal != nil {

@@ -34,6 +34,9 @@ type Parser struct {
 	Dialect    Dialect
 	Limits     metric.LineLimits
 	OriginTags bool // the fields c:, e: and card: become tags
+	// MaxAge is how many seconds old a timestamp may be: how long the longest retention
+	// is. 0: metric.MaxAge.
+	MaxAge int64
 }
 
 // Dialect is what a listener's senders mean where their protocols differ.
@@ -222,7 +225,7 @@ func (p *Parser) cutTimestamp(kind, rest []byte, now metric.UnixSec) (left []byt
 		return rest, 0, false, metric.BadTimestamp // given twice
 	}
 	k, _ := p.kindOf(kind)
-	sec, reason = timestamp(rest[i+1:], timed(k), now)
+	sec, reason = p.timestamp(rest[i+1:], timed(k), now)
 	return left, sec, sec == 0, reason
 }
 
@@ -231,7 +234,7 @@ func timed(k metric.Kind) bool { return k == metric.Counter || k == metric.Gauge
 
 // timestamp reads the digits of a T field. If it is not timed, they are only
 // checked, and the result is 0.
-func timestamp(digits []byte, timed bool, now metric.UnixSec) (metric.UnixSec, metric.Reason) {
+func (p *Parser) timestamp(digits []byte, timed bool, now metric.UnixSec) (metric.UnixSec, metric.Reason) {
 	if len(digits) == 0 || len(digits) > 18 {
 		return 0, metric.BadTimestamp
 	}
@@ -249,8 +252,15 @@ func timestamp(digits []byte, timed bool, now metric.UnixSec) (metric.UnixSec, m
 		return 0, metric.OK
 	case sec > now+metric.MaxFuture:
 		return 0, metric.Future
-	case sec < now-metric.MaxAge:
+	case sec < now-metric.UnixSec(p.maxAge()):
 		return 0, metric.TooOld
 	}
 	return sec, metric.OK
+}
+
+func (p *Parser) maxAge() int64 {
+	if p.MaxAge == 0 {
+		return metric.MaxAge
+	}
+	return p.MaxAge
 }

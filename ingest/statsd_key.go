@@ -91,7 +91,7 @@ func (p *Parser) readField(f *fields, field []byte, timed bool, now metric.UnixS
 			return metric.BadTimestamp
 		}
 		f.stamped = true
-		f.sec, reason = timestamp(field[1:], timed, now)
+		f.sec, reason = p.timestamp(field[1:], timed, now)
 		return reason
 	}
 	if key, value := origin(field); p.OriginTags && len(value) > 0 {

@@ -15,7 +15,7 @@ const maxBucketBytes = 256 << 20
 
 // scanBuckets merges what a selection holds into the columns of its groups.
 func (q *run) scanBuckets(ctx context.Context, sel Selection, at []*seen) error {
-	return sel.ScanBuckets(ctx, q.tier, q.r.From, q.r.To, func(i int, sec metric.UnixSec, b bucket.Bucket) error {
+	return sel.ScanBuckets(ctx, q.tier, q.since, q.r.To, func(i int, sec metric.UnixSec, b bucket.Bucket) error {
 		at[i].event = true
 		g := at[i].group
 		if g.buckets == nil {

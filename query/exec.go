@@ -58,11 +58,13 @@ func (x *Executor) Run(ctx context.Context, r Request) (*Result, error) {
 	}
 	defer v.Close()
 	run := run{
-		r: r, tier: tierFor(r.Step),
+		r: r,
 		series: make(map[metric.Tagset]*seen), groups: make(map[string]*group),
-		points: int(int64(r.To-r.From) / r.Step),
 	}
 	warnings, err := run.resolve(v)
+	if err == nil {
+		err = run.plan(v, &warnings)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -84,22 +86,29 @@ func (x *Executor) Run(ctx context.Context, r Request) (*Result, error) {
 	return res, nil
 }
 
-// tierFor returns the coarsest tier whose width divides step: it has the fewest
-// buckets to read, and the same sums.
-func tierFor(step int64) metric.Tier {
-	best := metric.Tier1s
-	for _, t := range metric.Tiers {
-		if step%t.Width() == 0 {
-			best = t
-		}
+// plan chooses the tier, and with it the range and the step that the answer has.
+func (q *run) plan(v *View, warnings *[]string) error {
+	held := everything
+	if v.Held != nil {
+		held = v.Held(q.id)
 	}
-	return best
+	p, err := planFor(&q.r, &held)
+	if err != nil {
+		return err
+	}
+	q.tier, q.r.From, q.r.To, q.r.Step = p.tier, p.from, p.to, p.step
+	q.points = int(int64(p.to-p.from) / p.step)
+	// What is older is on its way out, in whichever source it is: it is in no answer.
+	q.since = min(max(p.from, held.From(p.tier)), p.to)
+	*warnings = append(*warnings, p.warnings...)
+	return nil
 }
 
 type run struct {
 	r       Request
 	id      metric.ID
 	tier    metric.Tier
+	since   metric.UnixSec // buckets before it are not read
 	points  int
 	columns int  // groups with an event in the range
 	bytes   int  // of their buckets, of kinds that are no numbers
@@ -158,7 +167,7 @@ func (q *run) scan(ctx context.Context, s Source) error {
 		return q.scanBuckets(ctx, sel, at)
 	}
 	from, step := int64(q.r.From), q.r.Step
-	return sel.Scan(ctx, q.tier, q.r.From, q.r.To, func(i int, start metric.UnixSec, width int64, slots []uint32, sums []float64) error {
+	return sel.Scan(ctx, q.tier, q.since, q.r.To, func(i int, start metric.UnixSec, width int64, slots []uint32, sums []float64) error {
 		if len(slots) == 0 {
 			return nil
 		}

@@ -66,6 +66,9 @@ func (s *fakeSelection) Scan(_ context.Context, t metric.Tier, from, to metric.U
 	if s.f.before != nil {
 		s.f.before()
 	}
+	if from > to {
+		panic("BUG: a range that ends before it begins")
+	}
 	for i, ts := range s.tags {
 		for sec, v := range s.f.series[ts] {
 			width := int64(1)

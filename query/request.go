@@ -30,7 +30,8 @@ type Request struct {
 	By      []string
 	From    metric.UnixSec // inclusive
 	To      metric.UnixSec // exclusive
-	Step    int64          // seconds; 0: chosen by the length of the range
+	Step    int64          // seconds
+	Auto    bool           // a longer step is as good: this one was chosen by the length of the range
 	Fn      Fn
 	Kind    metric.Kind // 0: that of the metric with the name
 	Limit   int         // series in the answer, the largest totals first
@@ -162,6 +163,7 @@ func (r *Request) align() error {
 		return paramErrorf("from", "from (%d) is not before to (%d)", r.From, r.To)
 	}
 	if r.Step == 0 {
+		r.Auto = true
 		r.Step = autoSteps[len(autoSteps)-1]
 		for _, s := range autoSteps {
 			if int64(r.To-r.From) <= s*autoPoints {
@@ -171,8 +173,12 @@ func (r *Request) align() error {
 		}
 	}
 	r.From, r.To = r.From.Floor(r.Step), r.To.Ceil(r.Step)
-	if n := int64(r.To-r.From) / r.Step; n > MaxPoints {
-		return paramErrorf("step", "a step of %ds over this range makes %d points; %d are allowed: take a longer step or a shorter range", r.Step, n, MaxPoints)
+	return checkPoints(r.From, r.To, r.Step)
+}
+
+func checkPoints(from, to metric.UnixSec, step int64) error {
+	if n := int64(to-from) / step; n > MaxPoints {
+		return paramErrorf("step", "a step of %ds over this range makes %d points; %d are allowed: take a longer step or a shorter range", step, n, MaxPoints)
 	}
 	return nil
 }

@@ -59,6 +59,8 @@ type View struct {
 	// SealedUntil is the watermark: buckets that end at or before it are
 	// complete, but for late events.
 	SealedUntil metric.UnixSec
+	// Held returns what the tiers hold of a metric, in this view. nil: everything.
+	Held func(id metric.ID) metric.Held
 	// Incomplete says why buckets may be missing from the view; "": none is.
 	Incomplete string
 	// Close gives the view up; it calls OpenDone if that was not done.

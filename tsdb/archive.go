@@ -23,6 +23,7 @@ type Archive struct {
 	// policy is what the server kept the data by at last; the default's if the store is
 	// older than that.
 	policy metric.Policy
+	past   []pastPolicy
 
 	damage *damage
 }
@@ -74,6 +75,9 @@ func OpenArchive(dir string, o Options) (_ *Archive, err error) {
 		return a, err
 	}
 	r, err := get(a.db, keyPolicy, decodeRetention)
+	if err == nil {
+		a.past, err = get(a.db, keyPast, decodePast)
+	}
 	if a.policy = r.policy; a.policy.Default == (metric.Retention{}) {
 		a.policy.Default = metric.DefaultRetention
 	}
@@ -81,7 +85,7 @@ func OpenArchive(dir string, o Options) (_ *Archive, err error) {
 }
 
 // Snapshot returns the store as it is; it must be closed.
-func (a *Archive) Snapshot() *Snapshot { return newSnapshot(a.db, &a.policy, 0, a.damage) }
+func (a *Archive) Snapshot() *Snapshot { return newSnapshot(a.db, &a.policy, a.past, 0, a.damage) }
 
 // Close closes the store. All snapshots must have been closed before.
 func (a *Archive) Close() error {

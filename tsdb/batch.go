@@ -264,7 +264,7 @@ func (b *Batch) Commit() error {
 	if err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
-	b.s.format = storeFormat
+	b.s.format, b.s.policyWritten = storeFormat, true
 	return nil
 }
 

@@ -213,6 +213,9 @@ func (b *Batch) writeState(w writer) error {
 		err = w.Set(keyFormat, binary.AppendUvarint(nil, storeFormat))
 	}
 	if err == nil {
+		err = b.s.writePolicies(w) // what follows was kept by it
+	}
+	if err == nil {
 		err = w.Set(keyTotals, appendTotals(nil, b.newTotals()))
 	}
 	return err

@@ -109,8 +109,8 @@ func (e *expiry) state() error {
 	if err == nil {
 		err = e.b.Set(keyTotals, appendTotals(nil, e.totals), nil)
 	}
-	if err == nil && !e.s.policyWritten {
-		err = e.b.Set(keyPolicy, appendRetention(nil, storedPolicy{e.s.changed, e.s.policy}), nil)
+	if err == nil {
+		err = e.s.writePolicies(pebbleBatch{e.b})
 	}
 	return err
 }

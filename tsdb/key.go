@@ -23,7 +23,8 @@ var (
 	keyCursor = []byte("\x00cursor")
 	keyTotals = []byte("\x00totals")
 	keyClock  = []byte("\x00ttl")       // of the retention
-	keyPolicy = []byte("\x00retention") // that was in force at the last pass
+	keyPolicy = []byte("\x00retention") // that is in force
+	keyPast   = []byte("\x00policies")  // that were before
 )
 
 // chunkKeyLen is tier(1) partition(4) metric(4) series(4), big endian.

@@ -78,12 +78,16 @@ func (s *Store) readRetention(log *slog.Logger) (err error) {
 		return err
 	}
 	old, err := get(s.db, keyPolicy, decodeRetention)
+	if err == nil {
+		s.past, err = get(s.db, keyPast, decodePast)
+	}
 	if err != nil {
 		return err
 	}
 	s.changed, s.policyWritten = old.changed, old.policy.String() == s.policy.String()
 	if !s.policyWritten && old.policy.Default != (metric.Retention{}) {
 		s.changed = s.ttl
+		s.past = addPast(s.past, pastPolicy{old.policy, s.ttl, s.behindAll()})
 	}
 	for _, t := range metric.Tiers {
 		if s.keepsTier(t) {
@@ -156,22 +160,35 @@ func (s *Store) Retention() (policy *metric.Policy, now metric.UnixSec) {
 // is; 0: it was never another. Of what lies before, a tier may hold less than the policy says.
 func (s *Store) PolicyChanged() metric.UnixSec { return s.changed }
 
+// writePolicies writes the policies, if they are not in the store.
+func (s *Store) writePolicies(w writer) error {
+	if s.policyWritten {
+		return nil
+	}
+	var err error
+	if len(s.past) > 0 {
+		err = w.Set(keyPast, appendPast(nil, s.past))
+	}
+	if err == nil {
+		err = w.Set(keyPolicy, appendRetention(nil, storedPolicy{s.changed, s.policy}))
+	}
+	return err
+}
+
 // Held returns the tiers that hold all that was ever stored of the hour that begins at a
 // second, for metrics of a name; the finest first.
 func (s *Store) Held(name string, hour metric.UnixSec) (out []metric.Tier) {
-	policy, now := s.Retention()
-	r := policy.Of(name)
+	h := s.HeldOf(name)
 	for _, t := range metric.Tiers {
-		// What came before the policy changed was kept by another one.
-		if since, ok := r.Since(t, now); ok && hour >= since && (s.changed == 0 || hour > s.changed) {
+		if h.Holds(t, hour) {
 			out = append(out, t)
 		}
 	}
 	return out
 }
 
-func newSnapshot(db *pebble.DB, policy *metric.Policy, now metric.UnixSec, damage *damage) *Snapshot {
-	sn := &Snapshot{snap: db.NewSnapshot(), policy: policy, ttl: now, damage: damage}
+func newSnapshot(db *pebble.DB, policy *metric.Policy, past []pastPolicy, now metric.UnixSec, damage *damage) *Snapshot {
+	sn := &Snapshot{snap: db.NewSnapshot(), policy: policy, past: past, ttl: now, damage: damage}
 	// A pass may have ended since now was read. Who cannot read this cannot read the
 	// chunks either, and is told then.
 	if ttl, err := get(sn.snap, keyClock, decodeClock); err == nil {

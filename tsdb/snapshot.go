@@ -19,6 +19,7 @@ import (
 type Snapshot struct {
 	snap   *pebble.Snapshot
 	policy *metric.Policy // of Retention
+	past   []pastPolicy
 	ttl    metric.UnixSec
 	epochs *epochs // nil: nothing is removed from what it is of
 	epoch  uint64
@@ -29,7 +30,7 @@ type Snapshot struct {
 func (s *Store) Snapshot() *Snapshot {
 	_, now := s.Retention()
 	epoch := s.epochs.enter()
-	sn := newSnapshot(s.db, &s.policy, now, s.damage)
+	sn := newSnapshot(s.db, &s.policy, s.past, now, s.damage)
 	sn.epochs, sn.epoch = &s.epochs, epoch
 	return sn
 }

@@ -73,7 +73,8 @@ type Store struct {
 	retained      []uint8            // by metric number - 1: which of the retentions
 	ttl           metric.UnixSec     // the retention's clock; 0: it does not run yet; guarded by index.mu
 	changed       metric.UnixSec     // when the policy last changed
-	policyWritten bool               // the policy is in the store
+	past          []pastPolicy       // policies that were in force before; does not change
+	policyWritten bool               // the policies are in the store
 	cleared       [][len(metric.Tiers)]uint32
 }
 

@@ -103,7 +103,7 @@ func (p *plan) readers(c config.Config) int {
 }
 
 func parserOf(dialect string, c config.Config) *ingest.Parser {
-	p := &ingest.Parser{Limits: c.Line, OriginTags: c.OriginTags}
+	p := &ingest.Parser{Limits: c.Line, OriginTags: c.OriginTags, MaxAge: c.Retention.Longest()}
 	switch dialect {
 	case "dogstatsd":
 		p.Dialect = ingest.DogStatsD

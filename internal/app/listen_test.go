@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"cairn/internal/config"
+	"cairn/internal/metric"
 )
 
 // TestAllListeners sends to each sort of listener: the ledger, /metrics and the
@@ -57,5 +58,16 @@ func TestAllListeners(t *testing.T) {
 		fmt.Sprintf("cairn_udp_kernel_drops_total{socket=%q} 0\n", listeners[1].Addr+"/1"),
 	} {
 		require.Contains(t, text, line)
+	}
+}
+
+func TestAgeLimitIsTheLongestRetention(t *testing.T) {
+	c := settings()
+	c.Retention = metric.Policy{
+		Default:   metric.Retention{3600, 7200},
+		Overrides: []metric.Override{{Prefix: "a", Retention: metric.Retention{1: 9000}}, {Prefix: "b", Retention: metric.Retention{60}}},
+	}
+	for _, dialect := range []string{"dogstatsd", "etsy", "brubeck"} {
+		require.EqualValues(t, 9000, parserOf(dialect, c).MaxAge)
 	}
 }

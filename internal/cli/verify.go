@@ -38,7 +38,9 @@ func newVerify() *cobra.Command {
 		Short: "Count the journal again and compare it with what is stored",
 		Long: `Count again what the journal holds, by code that shares nothing with what counted
 it first, and compare it with the store: each metric, bucket and resolution. Then
-compare the four resolutions with one another, over everything stored.
+compare the resolutions with one another, over everything stored, and what was ever
+stored with what is held, what expired and what was deleted. What a resolution no longer
+holds is not compared; how much that is, is printed.
 
 It asks a running server, or, with --data-dir, reads the data dir of one that is
 stopped, or a copy of it, which may lie on a medium that cannot be written. Nothing is
@@ -166,6 +168,18 @@ func printReport(w io.Writer, r *reconcile.Report) error {
 	}
 	fmt.Fprintf(t, "journal and store\t%s\t%d events, %d metrics, %d buckets%s\n", verdict(r.DifferencesTotal == 0 && len(r.Damaged) == 0), r.Checked.Events, r.Checked.Metrics, r.Checked.Buckets, span)
 	fmt.Fprintf(t, "1s, 10s, 1m and 1h\t%s\t%d metrics, %d hours of a metric\n", verdict(r.Tiers.Equal), r.Tiers.Metrics, r.Tiers.Hours)
+	h := &r.Held
+	fmt.Fprintf(t, "stored ever\t%s\t%d events: %d held, %d expired, %d deleted, %d before accounts; %d counters in %d partitions\n",
+		verdict(h.Equal), h.Stored, h.Accounts, h.Expired, h.Deleted, h.Before, h.Metrics, h.Partitions)
+	if c := &r.Checked; c.Expired > 0 {
+		fmt.Fprintf(t, "expired\t%d\tbuckets of the journal, not compared: their resolution is not kept, or not that long\n", c.Expired)
+	}
+	if c := &r.Checked; c.Deleted > 0 {
+		fmt.Fprintf(t, "deleted\t%d\tbuckets of the journal, not compared: somebody deleted series of them\n", c.Deleted)
+	}
+	if r.Tiers.Skipped > 0 {
+		fmt.Fprintf(t, "in one only\t%d\thours of a metric, not compared: fewer than two resolutions hold them\n", r.Tiers.Skipped)
+	}
 	if r.Pending > 0 {
 		fmt.Fprintf(t, "not stored yet\t%d\tevents that are in the journal\n", r.Pending)
 	}
@@ -177,7 +191,8 @@ func printReport(w io.Writer, r *reconcile.Report) error {
 		fmt.Fprintf(&b, "note: %s\n", s)
 	}
 	printDifferences(&b, "in the journal", r.Differences, r.DifferencesTotal)
-	printDifferences(&b, "in tier 1s", r.Tiers.Differences, r.Tiers.DifferencesTotal)
+	printDifferences(&b, "in the finest", r.Tiers.Differences, r.Tiers.DifferencesTotal)
+	printDifferences(&b, "by the accounts", r.Held.Differences, r.Held.DifferencesTotal)
 	_, err := w.Write(b.Bytes())
 	return err
 }

@@ -54,6 +54,7 @@ func TestVerifyCountsWhatItCompares(t *testing.T) {
 		Checked:     reconcile.Checked{Metrics: 4, Buckets: 4 * (2 + 1 + 1 + 1), Events: 12, From: begin, To: begin + 2},
 		Differences: []reconcile.Difference{}, Damaged: []string{}, Notes: []string{},
 		Tiers: reconcile.Tiers{Equal: true, Metrics: 4, Hours: 4, Differences: []reconcile.Difference{}},
+		Held:  reconcile.Held{Equal: true, Stored: 12, Accounts: 12, Metrics: 1, Partitions: 1, Differences: []reconcile.Difference{}},
 	}, r)
 }
 

@@ -63,6 +63,7 @@ func (p *Pump) View() (*query.View, error) {
 	return &query.View{
 		Open: []query.Source{live, frozen}, OpenDone: done,
 		Store: &storeSource{p.store, snap.Snapshot}, SealedUntil: p.watermark(), Incomplete: p.incomplete(),
+		Held: func(id metric.ID) metric.Held { return snap.HeldOf(id.Name) },
 		Close: func() {
 			done()
 			if !closed {

@@ -11,8 +11,9 @@ const (
 	// MaxFuture is how many seconds ahead of the clock a timestamp may be: two
 	// hosts with NTP differ by less, a sender in another unit by far more.
 	MaxFuture = 10
-	// MaxAge is how many seconds old a timestamp may be: the retention of the
-	// coarsest tier, 400 days. No tier could hold anything older.
+	// MaxAge is how many seconds old a timestamp may be where no retention is set: how
+	// long the coarsest tier of DefaultRetention is kept. No tier could hold anything
+	// older. Where one is set, it is that policy's Longest.
 	MaxAge = 400 * 24 * 3600
 	// DefaultMaxSeries and DefaultMaxSeriesPerMetric bound the index; beyond
 	// them new tagsets fold into OverflowTags.

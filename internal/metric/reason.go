@@ -21,7 +21,7 @@ const (
 	BadRate                      // the @ field
 	BadTimestamp                 // the T field
 	Future                       // the T field: ahead of the clock
-	TooOld                       // the T field: older than every tier holds
+	TooOld                       // the T field: older than every tier is kept
 	TooManyMetrics               // a limit of the index
 	Overload                     // memory for open buckets is full: shed
 	BadTag                       // a tag
@@ -61,7 +61,7 @@ var reasonSentences = [NumReasons]string{
 	BadRate:        "the sample rate is not a number above 0 and up to 1, or is given twice; or an observation would stand for more than 10^15",
 	BadTimestamp:   "the timestamp is not a positive whole number of seconds, or is given twice",
 	Future:         "the timestamp is more than 10 s ahead of the clock",
-	TooOld:         "the timestamp is more than 400 days ago",
+	TooOld:         "the timestamp is older than every tier is kept (`--retention`)",
 	TooManyMetrics: "more than `--max-metrics`",
 	Overload:       "memory for open buckets is full",
 	BadTag:         "a tag with an empty key or a control character; in a name: one that is not `key=value`, or a `[` without its `]`",

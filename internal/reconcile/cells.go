@@ -34,7 +34,8 @@ type cells struct {
 type column struct {
 	sums   map[metric.UnixSec]amount // of a counter
 	others map[metric.UnixSec]*figures
-	order  []metric.UnixSec // all seconds, ascending; made by sort
+	lost   map[metric.UnixSec]struct{} // seconds of which somebody may have deleted something; nil: none
+	order  []metric.UnixSec            // all seconds, ascending; made by sort
 }
 
 func newCells(limit int) *cells {
@@ -92,6 +93,21 @@ func (c *cells) other(place uint32, sec metric.UnixSec, events uint32, add func(
 	c.grow(more + f.bytes() - before)
 }
 
+// lose says that something of a second may have been deleted.
+func (c *cells) lose(place uint32, sec metric.UnixSec) {
+	if sec < c.from {
+		return
+	}
+	col := c.list[place]
+	if col.lost == nil {
+		col.lost = make(map[metric.UnixSec]struct{})
+	}
+	if _, ok := col.lost[sec]; !ok {
+		col.lost[sec] = struct{}{}
+		c.grow(counterBytes)
+	}
+}
+
 func (c *cells) count(sec metric.UnixSec, events uint32) { c.events[sec] += uint64(events) }
 
 // grow makes room where there is too much: the oldest seconds go, until half is left.
@@ -108,6 +124,9 @@ func (c *cells) grow(n int) {
 		}
 		for sec, f := range col.others {
 			costs[sec] += otherBytes + f.bytes()
+		}
+		for sec := range col.lost {
+			costs[sec] += counterBytes
 		}
 	}
 	for _, sec := range slices.Sorted(maps.Keys(costs)) {
@@ -132,6 +151,7 @@ func (c *cells) drop() {
 	for _, col := range c.list {
 		maps.DeleteFunc(col.sums, func(sec metric.UnixSec, _ amount) bool { return sec < c.from })
 		maps.DeleteFunc(col.others, func(sec metric.UnixSec, _ *figures) bool { return sec < c.from })
+		maps.DeleteFunc(col.lost, func(sec metric.UnixSec, _ struct{}) bool { return sec < c.from })
 	}
 	maps.DeleteFunc(c.events, func(sec metric.UnixSec, _ uint64) bool { return sec < c.from })
 }

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"maps"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -18,11 +19,17 @@ func TestCellsKeepTheMostRecentSeconds(t *testing.T) {
 		count := c.place(metric.ID{Name: "a", Kind: metric.Counter})
 		level := c.place(metric.ID{Name: "b", Kind: metric.Gauge})
 		sums, readings := map[metric.UnixSec]float64{}, map[metric.UnixSec]float64{}
-		events := map[metric.UnixSec]uint64{}
+		events, lost := map[metric.UnixSec]uint64{}, map[metric.UnixSec]struct{}{}
 		now := metric.UnixSec(1000)
 		for range rapid.IntRange(1, 300).Draw(t, "events") {
 			now += metric.UnixSec(rapid.IntRange(0, 2).Draw(t, "later"))
 			sec := now - metric.UnixSec(rapid.SampledFrom([]int{0, 0, 0, 1, 5, 100}).Draw(t, "age"))
+			if rapid.IntRange(0, 5).Draw(t, "lost") == 0 {
+				c.lose(count, sec)
+				lost[sec] = struct{}{}
+				require.LessOrEqual(t, c.cost, c.limit)
+				continue
+			}
 			events[sec]++
 			if rapid.Bool().Draw(t, "counter") {
 				sums[sec]++
@@ -43,6 +50,8 @@ func TestCellsKeepTheMostRecentSeconds(t *testing.T) {
 				}
 			}
 		}
+		maps.DeleteFunc(lost, func(sec metric.UnixSec, _ struct{}) bool { return sec < c.from })
+		require.Equal(t, len(lost), len(c.list[count].lost))
 		require.Len(t, c.list[count].order, len(sums))
 		require.Len(t, c.list[level].order, len(readings))
 		for sec, n := range sums {

@@ -65,7 +65,7 @@ func (c *comparison) partition(ctx context.Context, p uint32) error {
 		if ch.Metric != current {
 			c.metric(current, p)
 			current = ch.Metric
-			c.stored.reset(c.r.kindOf(current))
+			c.stored.reset(c.r.idOf(current).Kind)
 		}
 		return c.stored.add(ch, c.from, c.to)
 	})
@@ -85,11 +85,13 @@ func (c *comparison) partition(ctx context.Context, p uint32) error {
 	return nil
 }
 
-func (r *run) kindOf(no uint32) metric.Kind {
-	if no == 0 || int(no) > len(r.ids) {
-		return metric.Counter // an error of the store; its buckets are in no cell
+// idOf returns the metric with a number. One that the index does not have is taken for a
+// counter: an error of the store, whose buckets are in no cell.
+func (r *run) idOf(no uint32) metric.ID {
+	if no == 0 || int(no) > len(r.ids) || !r.ids[no-1].Kind.Valid() {
+		return metric.ID{Name: "a metric that the index does not have", Kind: metric.Counter}
 	}
-	return r.ids[no-1].Kind
+	return r.ids[no-1]
 }
 
 // metric compares the metric with number no, all of whose chunks were read.
@@ -97,10 +99,7 @@ func (c *comparison) metric(no, p uint32) {
 	if no == 0 {
 		return
 	}
-	id := metric.ID{Name: "a metric that the index does not have", Kind: metric.Counter}
-	if int(no) <= len(c.r.ids) {
-		id = c.r.ids[no-1]
-	}
+	id := c.r.idOf(no)
 	i, ok := c.r.cells.places[id]
 	if !ok {
 		c.buckets(id, &column{}, p)
@@ -114,15 +113,38 @@ func (c *comparison) metric(no, p uint32) {
 func (c *comparison) buckets(id metric.ID, col *column, p uint32) {
 	start := c.t.Start(p)
 	secs := col.between(max(start, c.from), min(start+metric.UnixSec(c.t.Span()), c.to))
+	since, lost := c.r.heldOf(id).From(c.t), c.lostIn(col, start)
+	c.r.report.Checked.Deleted += uint64(len(lost))
 	for len(secs) > 0 {
 		at := secs[0].Floor(c.t.Width())
 		n, _ := slices.BinarySearch(secs, at+metric.UnixSec(c.t.Width()))
-		c.bucket(id, col, at, secs[:n])
+		if _, gone := lost[at]; at < since {
+			c.r.report.Checked.Expired++
+		} else if !gone {
+			c.bucket(id, col, at, secs[:n])
+		}
 		secs = secs[n:]
 	}
 	for _, at := range c.stored.left() {
-		c.bucket(id, col, at, nil)
+		if _, gone := lost[at]; at >= since && !gone {
+			c.bucket(id, col, at, nil)
+		}
 	}
+}
+
+// lostIn returns the buckets of a metric, in the partition that begins at start, of which
+// something may have been deleted.
+func (c *comparison) lostIn(col *column, start metric.UnixSec) map[metric.UnixSec]struct{} {
+	if len(col.lost) == 0 {
+		return nil
+	}
+	out := make(map[metric.UnixSec]struct{})
+	for sec := range col.lost {
+		if at := sec.Floor(c.t.Width()); at >= max(start, c.from) && at < min(start+metric.UnixSec(c.t.Span()), c.to) {
+			out[at] = struct{}{}
+		}
+	}
+	return out
 }
 
 // bucket compares one bucket, which is what the cells of secs make together.

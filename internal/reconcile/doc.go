@@ -9,7 +9,7 @@
 // their keys, without the index. What it does share are the heads of records, the
 // encoding of deltas and of chunks, and the buckets of internal/bucket.
 //
-// Two checks:
+// Three checks:
 //
 //	journal   what the records add up to = what the store holds, for each metric, bucket and
 //	          tier. A bucket is compared if all of its events must be in both: it is before
@@ -19,6 +19,13 @@
 //	          oldest segment was made, and later. If all that was ever stored is in the records,
 //	          there is no such bound. A bucket of a coarse tier is compared if all of its seconds are.
 //	tiers     Σ 1s = Σ 10s = Σ 1m = Σ 1h of each metric and hour, over all that is stored.
+//	held      events stored ever = those of all accounts + expired + deleted + before accounts; and
+//	          the accounts of a counter = what its coarsest tier holds, for each partition.
+//
+// What the snapshot does not say that it holds is left out: tsdb.Snapshot.HeldOf. It was held
+// when it was written if it is held now, as the retention's clock only goes forward. Of
+// a metric of which something was deleted those buckets are left out that have an event
+// of a record below the deletion's cut, and all accounts.
 //
 // Series are not compared: which of them fold depends on limits and on the order in
 // which they came, and a metric's figures do not. Whole numbers must agree exactly.

@@ -34,6 +34,9 @@ type Options struct {
 	// Partial says that what listeners feed is not journaled, so that only the tiers
 	// can be compared.
 	Partial bool
+	// Deleted returns the position in the journal below which records of a metric may be
+	// of series that somebody deleted. nil: none were.
+	Deleted func(id metric.ID) (cut uint64, ok bool)
 
 	limit int // maxBytes; a test sets it
 }
@@ -51,13 +54,16 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if o.limit == 0 {
 		o.limit = maxBytes
 	}
-	r := run{o: o, pace: pace, report: &Report{Damaged: []string{}, Notes: []string{}}}
+	r := run{o: o, pace: pace, helds: make(map[string]*metric.Held), report: &Report{Damaged: []string{}, Notes: []string{}}}
 	err := r.readMetrics(ctx)
 	if err == nil {
 		err = r.journal(ctx)
 	}
 	if err == nil {
 		err = r.tiers(ctx)
+	}
+	if err == nil {
+		err = r.accounts(ctx)
 	}
 	if err != nil {
 		return nil, err
@@ -66,7 +72,9 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	out.Differences, out.DifferencesTotal = listed(r.wrong)
 	out.Tiers.Differences, out.Tiers.DifferencesTotal = listed(r.uneven)
 	out.Tiers.Equal = out.Tiers.DifferencesTotal == 0
-	out.Equal = out.DifferencesTotal == 0 && out.Tiers.Equal && len(out.Damaged) == 0
+	out.Held.Differences, out.Held.DifferencesTotal = listed(r.gone)
+	out.Held.Equal = out.Held.DifferencesTotal == 0
+	out.Equal = out.DifferencesTotal == 0 && out.Tiers.Equal && out.Held.Equal && len(out.Damaged) == 0
 	out.TookMS = o.Clock.Now().Sub(begin).Milliseconds()
 	return out, nil
 }
@@ -83,20 +91,28 @@ type run struct {
 	o      Options
 	pace   func(context.Context) error
 	report *Report
-	ids    []metric.ID // by number in the store - 1
+	ids    []metric.ID // by number in the store - 1; the zero ID: there is none
 	cells  *cells
 	wrong  list // of the journal
 	uneven list // of the tiers
+	gone   list // of what is held
+	helds  map[string]*metric.Held
 }
 
 func (r *run) note(format string, args ...any) {
 	r.report.Notes = append(r.report.Notes, fmt.Sprintf(format, args...))
 }
 
+// maxMetricNo bounds what is believed of a metric's number: --max-metrics is less.
+const maxMetricNo = 1 << 24
+
 func (r *run) readMetrics(ctx context.Context) error {
 	return r.o.Snapshot.WalkMetrics(ctx, func(no uint32, id metric.ID) error {
-		if int(no) != len(r.ids)+1 {
+		if int(no) <= len(r.ids) || no > maxMetricNo {
 			return fmt.Errorf("metric %d comes after number %d", no, len(r.ids))
+		}
+		for int(no) > len(r.ids)+1 {
+			r.ids = append(r.ids, metric.ID{}) // whose number is free again
 		}
 		r.ids = append(r.ids, id)
 		return nil
@@ -159,7 +175,7 @@ const attempts = 3
 // count reads the journal from its begin. created is when that was made.
 func (r *run) count(ctx context.Context, cursor tsdb.Cursor) (c *counter, created metric.UnixSec, err error) {
 	for range attempts {
-		c = &counter{ctx: ctx, pace: r.pace, cursor: cursor, cells: newCells(r.o.limit), begun: make(map[place]*begun)}
+		c = &counter{ctx: ctx, pace: r.pace, cursor: cursor, deleted: r.deletedBelow, cells: newCells(r.o.limit), begun: make(map[place]*begun)}
 		c.names = dictionary{runs: make(map[uint64][]uint32), place: c.cells.place}
 		var damaged []string
 		damaged, err = damage(r.o.Series.Read(0, 0, func(_ journal.Pos, rec *journal.Record) error {

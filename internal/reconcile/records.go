@@ -24,6 +24,7 @@ type counter struct {
 	pace    func(context.Context) error
 	cursor  tsdb.Cursor
 	cells   *cells
+	deleted func(metric.ID) uint64 // the position below which a metric's records may be of what was deleted
 	names   dictionary
 	begun   map[place]*begun
 	wrong   list
@@ -83,6 +84,15 @@ func (c *counter) isStored(pos journal.Pos, sec metric.UnixSec, events uint32) b
 	return true
 }
 
+// isDeleted reports whether the event at pos may have been deleted, and marks its second.
+func (c *counter) isDeleted(pos journal.Pos, place uint32, sec metric.UnixSec) bool {
+	if uint64(pos) >= c.deleted(c.cells.ids[place]) {
+		return false
+	}
+	c.cells.lose(place, sec)
+	return true
+}
+
 func (c *counter) batch(pos journal.Pos, rec *journal.Record) error {
 	b, err := ingest.DecodeRecord(rec)
 	if err != nil {
@@ -109,6 +119,7 @@ func (c *counter) lines(pos journal.Pos, b *ingest.Record) (events uint32, err e
 	rules := reference.Rules{
 		Dialect: b.Dialect.String(), OriginTags: b.OriginTags,
 		Limits: metric.LineLimits{Line: math.MaxInt32, Name: math.MaxInt32, Tag: math.MaxInt32, Tags: math.MaxInt32},
+		MaxAge: metric.MaxRetention, // by today's settings it may be too old
 	}
 	rejected := b.Verdict.Rejected
 	n := uint32(0)
@@ -163,6 +174,9 @@ func (c *counter) event(pos journal.Pos, e *event, arrived metric.UnixMilli) {
 		return
 	}
 	place := c.cells.place(e.id)
+	if c.isDeleted(pos, place, sec) {
+		return
+	}
 	switch e.id.Kind {
 	case metric.Counter:
 		c.cells.sum(place, sec, 1, e.sum)
@@ -268,13 +282,13 @@ func (c *counter) delta(pos journal.Pos, rec *journal.Record) error {
 func (c *counter) partOf(run uint64, p part) error {
 	return agg.DecodeDelta(p.body, agg.DeltaVisitor{
 		Sum: func(slot agg.Handle, sec metric.UnixSec, events uint32, sum float64) error {
-			if i, ok := c.find(run, slot, metric.Counter, events); ok && c.isStored(p.pos, sec, events) {
+			if i, ok := c.find(run, slot, metric.Counter, events); ok && c.isStored(p.pos, sec, events) && !c.isDeleted(p.pos, i, sec) {
 				c.cells.sum(i, sec, events, sum)
 			}
 			return c.pace(c.ctx)
 		},
 		Bucket: func(slot agg.Handle, sec metric.UnixSec, events uint32, b bucket.Bucket) error {
-			if i, ok := c.find(run, slot, b.Kind(), events); ok && c.isStored(p.pos, sec, events) {
+			if i, ok := c.find(run, slot, b.Kind(), events); ok && c.isStored(p.pos, sec, events) && !c.isDeleted(p.pos, i, sec) {
 				c.cells.other(i, sec, events, func(f *figures) { f.take(b) })
 			}
 			return c.pace(c.ctx)

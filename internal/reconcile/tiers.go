@@ -94,7 +94,7 @@ func (d *dayOf) compare(ctx context.Context) error {
 				if h == nil {
 					h = new([len(metric.Tiers)]stored)
 					for j := range h {
-						h[j].reset(d.r.kindOf(ch.Metric))
+						h[j].reset(d.r.idOf(ch.Metric).Kind)
 					}
 					hours[ch.Metric] = h
 				}
@@ -109,12 +109,13 @@ func (d *dayOf) compare(ctx context.Context) error {
 		}
 	}
 	for _, no := range slices.Sorted(maps.Keys(hours)) {
-		d.metric(d.r.ids[no-1], hours[no])
+		d.metric(d.r.idOf(no), hours[no])
 	}
 	return nil
 }
 
-// metric compares the hours of one metric in all tiers with those of the finest.
+// metric compares the hours of one metric in the tiers that hold them with those of the
+// finest of these.
 func (d *dayOf) metric(id metric.ID, tiers *[len(metric.Tiers)]stored) {
 	all := make(map[metric.UnixSec]struct{})
 	for i := range tiers {
@@ -122,13 +123,22 @@ func (d *dayOf) metric(id metric.ID, tiers *[len(metric.Tiers)]stored) {
 			all[at] = struct{}{}
 		}
 	}
-	if len(all) > 0 {
-		d.seen[id] = struct{}{}
-	}
-	d.r.report.Tiers.Hours += uint64(len(all))
+	held := d.r.heldOf(id)
 	for _, at := range slices.Sorted(maps.Keys(all)) {
-		for i, t := range metric.Tiers[1:] {
-			fine, coarse := &tiers[0], &tiers[i+1]
+		var holders []metric.Tier // of all of the hour
+		for _, t := range metric.Tiers {
+			if held.Holds(t, at) {
+				holders = append(holders, t)
+			}
+		}
+		if len(holders) < 2 {
+			d.r.report.Tiers.Skipped++
+			continue
+		}
+		d.seen[id] = struct{}{}
+		d.r.report.Tiers.Hours++
+		for _, t := range holders[1:] {
+			fine, coarse := &tiers[holders[0]-1], &tiers[t-1]
 			if id.Kind == metric.Counter {
 				a, ok := fine.sums[at]
 				b, found := coarse.sums[at]

@@ -16,7 +16,8 @@ import (
 type Rules struct {
 	Dialect    string // dogstatsd, etsy or brubeck
 	Limits     metric.LineLimits
-	OriginTags bool // the fields c:, e: and card: become tags
+	OriginTags bool  // the fields c:, e: and card: become tags
+	MaxAge     int64 // how many seconds old a timestamp may be; 0: 400 days
 }
 
 // Level says what the number of a gauge does.
@@ -243,7 +244,11 @@ func (l *line) readTime(digits, typ string) {
 	if l.sec > l.now+10 {
 		l.fault(metric.Future)
 	}
-	if l.sec < l.now-400*86400 {
+	oldest := l.now - 400*86400
+	if l.rules.MaxAge > 0 {
+		oldest = l.now - metric.UnixSec(l.rules.MaxAge)
+	}
+	if l.sec < oldest {
 		l.fault(metric.TooOld)
 	}
 }
