@@ -215,6 +215,7 @@ func (b *Batch) Commit() error {
 	} else {
 		err = b.s.apply(b.write)
 	}
+	b.s.health.tell()
 	if err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}

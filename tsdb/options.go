@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -26,7 +25,7 @@ func options(o Options, cache *pebble.Cache) *pebble.Options {
 		// A count a day of partitions is small; it is one table cache entry each.
 		MaxOpenFiles: 1000,
 	}
-	p.EventListener = listen(o)
+	p.EventListener = o.health.listen(pebbleLogger{log: o.Log, fatal: o.Fatal})
 	for i := range p.Levels {
 		// A chunk is some hundred bytes to some kilobytes; 32 KiB blocks
 		// compress better than the default's 4 KiB, and a scan reads them whole.
@@ -38,25 +37,6 @@ func options(o Options, cache *pebble.Cache) *pebble.Options {
 // maxFailures in a row of what Pebble does in the background end the process: it tries
 // again at once, and for ever, also while it is opened.
 const maxFailures = 20
-
-// listen returns what counts them.
-func listen(o Options) *pebble.EventListener {
-	l := pebbleLogger{log: o.Log, fatal: o.Fatal}
-	var failures atomic.Int32
-	return &pebble.EventListener{
-		BackgroundError: func(err error) {
-			l.Errorf("background error: %s", err)
-			if failures.Add(1) == maxFailures && o.Fatal != nil {
-				l.end(fmt.Sprintf("the store cannot go on: what it writes in the background fails again and again: %s", err))
-			}
-		},
-		FlushEnd: func(i pebble.FlushInfo) {
-			if i.Err == nil {
-				failures.Store(0)
-			}
-		},
-	}
-}
 
 // pebbleLogger passes on what Pebble logs.
 type pebbleLogger struct {
