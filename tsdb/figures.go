@@ -1,6 +1,12 @@
 package tsdb
 
-import "time"
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"cairn/internal/metric"
+)
 
 // Figures are the store's figures about itself, of one instant. Those that count do so
 // since it was opened; sizes are in bytes.
@@ -69,4 +75,22 @@ func (h *health) fill(f *Figures) {
 	if !h.since.IsZero() {
 		f.Stalls[h.why].Took += max(time.Duration(0), h.clock.Now().Sub(h.since))
 	}
+}
+
+// Compact merges everything that is stored into the lowest level, which takes as long as
+// reading and writing it does.
+func (s *Store) Compact(ctx context.Context) error {
+	if err := s.db.Compact(ctx, []byte{0}, []byte{0xff}, false); err != nil {
+		return fmt.Errorf("compact the store: %w", err)
+	}
+	return nil
+}
+
+// TierBytes returns an estimate of what a tier takes of the disk.
+func (s *Store) TierBytes(t metric.Tier) (uint64, error) {
+	n, err := s.db.EstimateDiskUsage([]byte{byte(t)}, []byte{byte(t) + 1})
+	if err != nil {
+		return 0, fmt.Errorf("weigh the tier %s: %w", t, err)
+	}
+	return n, nil
 }

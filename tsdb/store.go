@@ -168,14 +168,15 @@ func (s *Store) owner() int {
 }
 
 func (s *Store) release() {
-	if s.watching != nil {
-		_ = s.watching.Close() // it only ends a goroutine
-		s.watching = nil
-	}
 	if s.lock != nil {
 		_ = s.fs.Remove(s.pid) // a stale one names no owner: the lock decides
 		_ = s.lock.Close()     // the process ends, or the directory is unused: nothing to do about it
 		s.lock = nil
+	}
+	// Last: the next operation would start its goroutine again.
+	if s.watching != nil {
+		_ = s.watching.Close() // it only ends a goroutine
+		s.watching = nil
 	}
 }
 
