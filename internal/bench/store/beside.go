@@ -19,7 +19,7 @@ const (
 	oldDays     = 30
 	day         = 86400
 	liveSeries  = 10_000 // that count meanwhile
-	liveFlushes = 300
+	liveFlushes = 900
 	besideBar   = 2.0
 )
 

@@ -25,17 +25,30 @@ func (b *bench) read(ctx context.Context, dir string) (rows []row, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
+	ran, scanned, err := b.reads(ctx, r, readRounds)
+	if err != nil {
+		return nil, err
+	}
+	run, scan := median(ran), median(scanned)
+	what := fmt.Sprintf("read %d series × 1 h at 10 s summed, warm", dataSeries)
+	return []row{{
+		what: what, got: millis(run), bar: "≤ 10 ms", ok: verdict(run <= readBar), reference: "VictoriaMetrics about 90 ms",
+		note: fmt.Sprintf("%d requests to the executor, one a metric, one after another; scans of the store alone take %s", dataMetrics, millis(scan)),
+	}}, nil
+}
+
+// reads reads the data set n times, by the executor and by scans.
+func (b *bench) reads(ctx context.Context, r *rig, n int) (ran, scanned []time.Duration, err error) {
 	want := r.store.Totals().Units
 	x := query.Executor{Acquire: r.pump.View}
-	var ran, scanned []time.Duration
-	for range readRounds {
+	for range n {
 		var total float64
 		took, err := b.took(func() (err error) { total, err = runAll(ctx, &x); return err })
 		if err == nil && total != want {
 			err = fmt.Errorf("the store holds %.0f and the executor found %.0f", want, total)
 		}
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		ran = append(ran, took)
 		took, err = b.took(func() (err error) { total, err = scanAll(ctx, r); return err })
@@ -43,16 +56,11 @@ func (b *bench) read(ctx context.Context, dir string) (rows []row, err error) {
 			err = fmt.Errorf("the store holds %.0f and scans found %.0f", want, total)
 		}
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		scanned = append(scanned, took)
 	}
-	run, scan := median(ran), median(scanned)
-	what := fmt.Sprintf("read %d series × 1 h at 10 s summed, warm", dataSeries)
-	return []row{{
-		what: what, got: millis(run), bar: "≤ 10 ms", ok: verdict(run <= readBar), reference: "VictoriaMetrics about 90 ms",
-		note: fmt.Sprintf("%d requests to the executor, one a metric, one after another; scans of the store alone take %s of it", dataMetrics, millis(scan)),
-	}}, nil
+	return ran, scanned, nil
 }
 
 func metricName(i int) string { return fmt.Sprintf("shop.metric_%02d", i) }

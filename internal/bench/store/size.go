@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
+	"time"
 
 	"cairn/internal/metric"
 )
@@ -37,10 +38,16 @@ func (b *bench) size(ctx context.Context, dir string) (rows []row, err error) {
 		return nil, err
 	}
 	samples, err := b.load(ctx, r)
+	// Flush what the grace period keeps, so that the store has all.
+	r.clock.Advance(grace * time.Second)
 	if err == nil {
-		err = r.pump.Close()
+		err = r.flush()
 	}
+	var live []time.Duration
 	if err == nil {
+		live, _, err = b.reads(ctx, r, readRounds)
+	}
+	if err = errors.Join(err, r.pump.Close()); err == nil {
 		err = r.store.Compact(ctx)
 	}
 	tiers := make([]uint64, len(metric.Tiers))
@@ -84,6 +91,7 @@ func (b *bench) size(ctx context.Context, dir string) (rows []row, err error) {
 			note: "no more with more data; the next start removes them",
 		},
 	}
+	more[0].note += fmt.Sprintf("; %s just after the last flush, with what is merged on reading", millis(median(live)))
 	if b.victoria != "" {
 		v, err := b.compare(ctx, dir+"-victoria")
 		if err != nil {
