@@ -97,7 +97,7 @@ func (b *bench) size(ctx context.Context, dir string) (rows []row, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("VictoriaMetrics: %w", err)
 		}
-		rows[0].reference = fmt.Sprintf("VictoriaMetrics, this run: %.3f; entropy bound 0.61", each(v.bytes))
+		rows[0].reference = fmt.Sprintf("VictoriaMetrics, this run: %.3f with everything, %.3f samples alone; entropy bound 0.61", each(v.bytes), each(v.data))
 		more[0].reference = fmt.Sprintf("VictoriaMetrics, this run: %s", millis(v.query))
 	}
 	return append(rows, more...), nil

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -21,7 +22,8 @@ const victoriaAddr = "127.0.0.1:18428"
 
 // victoriaRow is the same data in VictoriaMetrics.
 type victoriaRow struct {
-	bytes uint64
+	bytes uint64 // of all that it stores
+	data  uint64 // of it: blocks of samples, without the index and all else
 	query time.Duration
 }
 
@@ -64,8 +66,12 @@ func (b *bench) compare(ctx context.Context, dir string) (out victoriaRow, err e
 	if err := cmd.Wait(); err != nil {
 		return out, fmt.Errorf("end it: %w", err)
 	}
-	w, err := weigh(dir)
-	out.bytes = w.all()
+	all, err := weigh(dir)
+	if err != nil {
+		return out, err
+	}
+	data, err := weigh(filepath.Join(dir, "data"))
+	out.bytes, out.data = all.all(), data.all()
 	return out, err
 }
 
