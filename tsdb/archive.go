@@ -43,7 +43,7 @@ func OpenArchive(dir string, o Options) (_ *Archive, err error) {
 	if _, err := o.FS.Stat(o.FS.PathJoin(dir, "store")); err != nil {
 		return nil, fmt.Errorf("data dir %q has no store: %w", dir, reason(err))
 	}
-	o.damage = &damage{log: o.Log}
+	o.damage, o.health = &damage{log: o.Log}, newHealth(o)
 	a := &Archive{damage: o.damage}
 	if a.lock, err = share(o.FS, o.FS.PathJoin(dir, "LOCK")); err != nil {
 		return nil, fmt.Errorf("data dir %q is %w", dir, err)

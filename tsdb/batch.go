@@ -261,6 +261,7 @@ func (b *Batch) Commit() error {
 	} else {
 		err = b.s.apply(func(w pebbleBatch) error { return errors.Join(b.write(w), b.writeRemoved(w)) })
 	}
+	b.s.health.tell()
 	if err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}

@@ -75,6 +75,8 @@ func (l *life) expire() {
 		}
 		p, _ := tier.Place(metric.UnixSec(rapid.SampledFrom([]int{10, 6000, 60_000_000}).Draw(l.t, "until")))
 		require.NoError(l.t, l.s.db.DeleteRange(appendChunkKey(nil, tier, 0, 0, 0), appendChunkKey(nil, tier, p+1, 0, 0), pebble.Sync))
+		// A metric that has an account keeps its number.
+		require.NoError(l.t, l.s.db.DeleteRange(appendAccountKey(nil, tier, 0, 0), appendAccountKey(nil, tier, p+1, 0), pebble.Sync))
 	}
 }
 

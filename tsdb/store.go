@@ -14,6 +14,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"cairn/internal/clock"
 	"cairn/internal/dirsync"
 	"cairn/internal/metric"
 )
@@ -39,7 +40,11 @@ type Options struct {
 	// metric.DefaultRetention. Nothing is deleted but by Expire.
 	Retention metric.Policy
 
+	// Clock times stalls. nil: the machine's.
+	Clock clock.Clock
+
 	damage *damage // of the store
+	health *health // of the store
 }
 
 // Store is an open store. Its methods are safe for concurrent use, except that
@@ -57,9 +62,11 @@ type Store struct {
 	pid       string // path of the file that names the owner
 	index     *index
 	damage    *damage
-	format    uint64 // of the store, as it is on disk; used by the one batch at a time
-	cursor    Cursor // guarded by index.mu
-	totals    Totals // guarded by index.mu
+	health    *health
+	watching  io.Closer // of what watches the disk; nil: nothing does
+	format    uint64    // of the store, as it is on disk; used by the one batch at a time
+	cursor    Cursor    // guarded by index.mu
+	totals    Totals    // guarded by index.mu
 
 	epochs  epochs
 	written *marks // refs written while a Collect scans; nil: none does. Guarded by index.mu
@@ -98,6 +105,11 @@ func Open(dir string, o Options) (*Store, error) {
 	if o.BulkRows == 0 {
 		o.BulkRows = bulkRows
 	}
+	o.health = newHealth(o)
+	var watching io.Closer
+	if o.FS == vfs.Default { // those of tests are in memory
+		o.FS, watching = o.health.watch(o.FS)
+	}
 	if o.Full != nil {
 		o.FS = vfs.OnDiskFull(o.FS, o.Full)
 	}
@@ -105,8 +117,9 @@ func Open(dir string, o Options) (*Store, error) {
 		o.Retention.Default = metric.DefaultRetention
 	}
 	o.damage = &damage{log: o.Log}
-	s := &Store{damage: o.damage, policy: o.Retention, fs: o.FS, dir: dir, bulkRows: o.BulkRows, tableSize: maxTable, index: newIndex(), pid: o.FS.PathJoin(dir, "cairn.pid")}
+	s := &Store{damage: o.damage, health: o.health, watching: watching, policy: o.Retention, fs: o.FS, dir: dir, bulkRows: o.BulkRows, tableSize: maxTable, index: newIndex(), pid: o.FS.PathJoin(dir, "cairn.pid")}
 	if err := s.acquire(dir); err != nil {
+		s.release()
 		return nil, err
 	}
 	err := s.removeTables()
@@ -180,6 +193,11 @@ func (s *Store) release() {
 		_ = s.fs.Remove(s.pid) // a stale one names no owner: the lock decides
 		_ = s.lock.Close()     // the process ends, or the directory is unused: nothing to do about it
 		s.lock = nil
+	}
+	// Last: the next operation would start its goroutine again.
+	if s.watching != nil {
+		_ = s.watching.Close() // it only ends a goroutine
+		s.watching = nil
 	}
 }
 

@@ -74,6 +74,7 @@ func (s Sources) Append(dst []byte) []byte {
 	s.index(w)
 	s.journal(w)
 	s.storage(w)
+	s.store(w)
 	metrics.WriteProcessMetrics(w)
 	return w.Bytes()
 }
