@@ -1,7 +1,6 @@
 package tsdb
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -52,16 +51,7 @@ func OpenArchive(dir string, o Options) (_ *Archive, err error) {
 	if a.db, err = pebble.Open(o.FS.PathJoin(dir, "store"), p); err != nil {
 		return nil, fmt.Errorf("open the store: %w", reason(err))
 	}
-	version, err := get(a.db, keyFormat, func(b []byte) (uint64, error) {
-		v, n := binary.Uvarint(b)
-		if n <= 0 {
-			return 0, fmt.Errorf("%x is not a number", b)
-		}
-		return v, nil
-	})
-	if err == nil && version > storeFormat {
-		err = fmt.Errorf("the store has format %d and this version of cairn reads up to %d; use the version that wrote it, or a newer one", version, storeFormat)
-	}
+	_, err = readFormat(a.db)
 	return a, err
 }
 

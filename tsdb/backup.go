@@ -2,12 +2,6 @@ package tsdb
 
 import "fmt"
 
-// Format is the format of stores that this version writes, and the newest that it reads.
-const Format = storeFormat
-
-// FormatOnDisk returns the format of the store.
-func (s *Store) FormatOnDisk() uint64 { return s.format }
-
 // Flush writes what is in memory and in Pebble's log to tables. Nothing is safer by
 // that: it makes the log short, and lets compactions see what is new.
 func (s *Store) Flush() error {

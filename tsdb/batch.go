@@ -218,7 +218,6 @@ func (b *Batch) Commit() error {
 	if err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
-	b.s.format = storeFormat
 	return nil
 }
 

@@ -46,6 +46,9 @@ const maxSlots = 3600
 type accumulator struct {
 	kind  metric.Kind // 0 before the first operand
 	limit uint32
+
+	columns bool // it may become a column chunk; else it stays a run
+
 	used  [(maxSlots + 63) / 64]uint64
 	sums  [maxSlots]float64
 	spans [maxSlots]span // of buckets, in bytes
@@ -62,7 +65,7 @@ func (m *accumulator) start(key []byte) error {
 		return fmt.Errorf("merge of key %x, which is no chunk's", key)
 	}
 	copy(m.key[:], key)
-	m.kind = 0
+	m.kind, m.columns = 0, true
 	m.limit = metric.Tier(key[0]).Slots()
 	m.bytes = m.bytes[:0]
 	clear(m.used[:])
