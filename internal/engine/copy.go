@@ -137,8 +137,9 @@ func (t *target) finish(c *copier, b *Backup) error {
 		panic("BUG: " + err.Error())
 	}
 	if mutant.On("backup-named-early") {
-		_ = t.fs.Rename(t.path, t.dir)
+		err := errors.Join(t.fs.Rename(t.path, t.dir), makeDurable(t.fs, t.fs.PathDir(t.dir)))
 		t.path = t.dir
+		return errors.Join(err, c.write(t.fs.PathJoin(t.path, manifestName), strings.NewReader(string(text))), t.unmark())
 	}
 	if err := c.write(t.fs.PathJoin(t.path, manifestName), strings.NewReader(string(text)+"\n")); err != nil {
 		return err
@@ -147,7 +148,7 @@ func (t *target) finish(c *copier, b *Backup) error {
 	if err := errors.Join(makeDurable(t.fs, t.path), t.unmark()); err != nil {
 		return err
 	}
-	if _, err := t.fs.Stat(t.dir); !isNotExist(err) && t.path != t.dir {
+	if _, err := t.fs.Stat(t.dir); !isNotExist(err) {
 		return fmt.Errorf("%w: %q came up meanwhile", ErrTaken, t.dir)
 	}
 	if err := t.fs.Rename(t.path, t.dir); err != nil {

@@ -1,6 +1,10 @@
 package journal
 
-import "github.com/cockroachdb/pebble/v2/vfs"
+import (
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"cairn/internal/mutant"
+)
 
 // Part is a segment as a copy of the log takes it.
 type Part struct {
@@ -20,7 +24,7 @@ type Parts struct {
 func partsOf(fs vfs.FS, dir string, segments []*segment) (p Parts) {
 	for i, s := range segments {
 		name := segmentName(s.number)
-		p.List = append(p.List, Part{Path: fs.PathJoin(dir, name), Name: name, Bytes: s.end, Closed: i < len(segments)-1})
+		p.List = append(p.List, Part{Path: fs.PathJoin(dir, name), Name: name, Bytes: s.end, Closed: i < len(segments)-1 || mutant.On("open-segment-linked")})
 		p.End = posOf(s.number, s.end)
 	}
 	return p
