@@ -139,7 +139,7 @@ func TestPowerLossDuringBackup(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 5))
 		w := newWorld(t, rng.IntN)
 		w.steady = true
-		c := &camera{w: w, rng: rand.New(rand.NewPCG(seed, 6)), every: 8, syncs: 3}
+		c := &camera{w: w, rng: rand.New(rand.NewPCG(seed, 6)), every: 4, syncs: 2}
 		looking := false
 		w.fs = onlyWrites(w.mem, func(op errorfs.Op) {
 			w.mu.Lock()
@@ -174,10 +174,15 @@ func TestPowerLossDuringBackup(t *testing.T) {
 		_, err := w.e.Backup(context.Background(), "backup")
 		require.NoError(t, err)
 		sending.Wait()
+		w.mu.Lock()
+		looking, c.every = false, 1
+		w.mu.Unlock()
+		c.look(errorfs.Op{}) // the backup is there
 		w.requireExactly(w.all())
 		w.close()
-		c.look(errorfs.Op{})
-		for _, m := range c.images[max(0, len(c.images)-2*maxImages):] {
+		last := len(c.images) - 1
+		rng.Shuffle(last, func(i, j int) { c.images[i], c.images[j] = c.images[j], c.images[i] })
+		for _, m := range c.images[max(0, last-2*maxImages):] {
 			if _, err := m.mem.Stat("backup"); err != nil {
 				absent++
 				continue
