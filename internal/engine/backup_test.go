@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -131,6 +132,20 @@ func withoutLinks(mem *vfs.MemFS) vfs.FS {
 	}))
 }
 
+// linking keeps images from being taken while a link is made: MemFS waits for itself then.
+type linking struct {
+	vfs.FS
+	mu *sync.Mutex
+}
+
+func (l linking) Link(from, to string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.FS.Link(from, to)
+}
+
+func (l linking) Unwrap() vfs.FS { return l.FS }
+
 // TestPowerLossDuringBackup loses power at each so many writes of a backup, while batches
 // are sent: the data dir has everything, and the backup is whole or not there.
 func TestPowerLossDuringBackup(t *testing.T) {
@@ -140,12 +155,16 @@ func TestPowerLossDuringBackup(t *testing.T) {
 		w := newWorld(t, rng.IntN)
 		w.steady = true
 		c := &camera{w: w, rng: rand.New(rand.NewPCG(seed, 6)), every: 4, syncs: 2}
+		naming := &camera{w: w, rng: c.rng, every: 1, syncs: 1} // of what makes it a backup
 		looking := false
-		w.fs = onlyWrites(w.mem, func(op errorfs.Op) {
+		w.fs = onlyWrites(linking{w.mem, &w.mu}, func(op errorfs.Op) {
 			w.mu.Lock()
 			on := looking
 			w.mu.Unlock()
-			if on {
+			switch base := path.Base(op.Path); {
+			case on && (base == manifestName || base == incompleteName || base == "backup" || op.Kind == errorfs.OpRename):
+				naming.look(op)
+			case on:
 				c.look(op)
 			}
 		})
@@ -159,7 +178,7 @@ func TestPowerLossDuringBackup(t *testing.T) {
 		}
 		sure := slices.Clone(w.sure)
 		var later []*batch
-		for range 10 {
+		for range 6 {
 			later = append(later, w.newBatch())
 		}
 		w.mu.Lock()
@@ -175,14 +194,13 @@ func TestPowerLossDuringBackup(t *testing.T) {
 		require.NoError(t, err)
 		sending.Wait()
 		w.mu.Lock()
-		looking, c.every = false, 1
+		looking = false
 		w.mu.Unlock()
-		c.look(errorfs.Op{}) // the backup is there
+		naming.look(errorfs.Op{}) // it is there
 		w.requireExactly(w.all())
 		w.close()
-		last := len(c.images) - 1
-		rng.Shuffle(last, func(i, j int) { c.images[i], c.images[j] = c.images[j], c.images[i] })
-		for _, m := range c.images[max(0, last-2*maxImages):] {
+		rng.Shuffle(len(c.images), func(i, j int) { c.images[i], c.images[j] = c.images[j], c.images[i] })
+		for _, m := range append(naming.images, c.images[:min(len(c.images), maxImages)]...) {
 			if _, err := m.mem.Stat("backup"); err != nil {
 				absent++
 				continue
