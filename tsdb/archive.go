@@ -1,7 +1,6 @@
 package tsdb
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -43,7 +42,7 @@ func OpenArchive(dir string, o Options) (_ *Archive, err error) {
 	if _, err := o.FS.Stat(o.FS.PathJoin(dir, "store")); err != nil {
 		return nil, fmt.Errorf("data dir %q has no store: %w", dir, reason(err))
 	}
-	o.damage, o.health = &damage{log: o.Log}, newHealth(o)
+	o.damage, o.health, o.columns = &damage{log: o.Log}, newHealth(o), new(columnGate)
 	a := &Archive{damage: o.damage}
 	if a.lock, err = share(o.FS, o.FS.PathJoin(dir, "LOCK")); err != nil {
 		return nil, fmt.Errorf("data dir %q is %w", dir, err)
@@ -61,17 +60,7 @@ func OpenArchive(dir string, o Options) (_ *Archive, err error) {
 	if a.db, err = pebble.Open(o.FS.PathJoin(dir, "store"), p); err != nil {
 		return nil, fmt.Errorf("open the store: %w", reason(err))
 	}
-	version, err := get(a.db, keyFormat, func(b []byte) (uint64, error) {
-		v, n := binary.Uvarint(b)
-		if n <= 0 {
-			return 0, fmt.Errorf("%x is not a number", b)
-		}
-		return v, nil
-	})
-	if err == nil && version > storeFormat {
-		err = fmt.Errorf("the store has format %d and this version of cairn reads up to %d; use the version that wrote it, or a newer one", version, storeFormat)
-	}
-	if err != nil {
+	if _, err = readFormat(a.db); err != nil {
 		return a, err
 	}
 	r, err := get(a.db, keyPolicy, decodeRetention)

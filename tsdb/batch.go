@@ -265,7 +265,7 @@ func (b *Batch) Commit() error {
 	if err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
-	b.s.format, b.s.policyWritten = storeFormat, true
+	b.s.policyWritten = true
 	return nil
 }
 

@@ -126,7 +126,7 @@ func FuzzBuckets(f *testing.F) {
 	f.Fuzz(func(t *testing.T, a, b []byte) {
 		key := appendChunkKey(nil, metric.Tier1s, 0, 1, 1)
 		merge := func(first []byte, more ...[]byte) ([]byte, error) {
-			m, err := newMerger(nil).Merge(key, first)
+			m, err := newMerger(nil, nil).Merge(key, first)
 			if err != nil {
 				return nil, err
 			}

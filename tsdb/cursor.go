@@ -206,12 +206,9 @@ func (b *Batch) newTotals() Totals {
 	return t
 }
 
-// writeState writes the cursor, the totals, and the format if it was an older one.
+// writeState writes the cursor and the totals.
 func (b *Batch) writeState(w writer) error {
 	err := w.Set(keyCursor, appendCursor(nil, b.cursor))
-	if err == nil && b.s.format < storeFormat {
-		err = w.Set(keyFormat, binary.AppendUvarint(nil, storeFormat))
-	}
 	if err == nil {
 		err = b.s.writePolicies(w) // what follows was kept by it
 	}

@@ -120,9 +120,13 @@ func (h *health) stallEnd() {
 	}
 }
 
-// listen returns what hands it all over. fatal ends the process.
-func (h *health) listen(l pebbleLogger) *pebble.EventListener {
+// listen returns what hands it all over. fatal ends the process. gate is told what works
+// in the background.
+func (h *health) listen(l pebbleLogger, gate *columnGate) *pebble.EventListener {
 	return &pebble.EventListener{
+		CompactionBegin: func(pebble.CompactionInfo) { gate.working.Add(1) },
+		CompactionEnd:   func(pebble.CompactionInfo) { gate.working.Add(-1) },
+		FlushBegin:      func(pebble.FlushInfo) { gate.working.Add(1) },
 		BackgroundError: func(err error) {
 			h.mu.Lock()
 			h.failed++
@@ -133,6 +137,7 @@ func (h *health) listen(l pebbleLogger) *pebble.EventListener {
 			}
 		},
 		FlushEnd: func(i pebble.FlushInfo) {
+			gate.working.Add(-1)
 			if i.Err == nil {
 				h.failures.Store(0)
 			}

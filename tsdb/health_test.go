@@ -20,7 +20,7 @@ func TestStallsAreCountedByReason(t *testing.T) {
 	var log bytes.Buffer
 	c := clock.NewManual(time.Unix(1000, 0))
 	h := newHealth(Options{Log: slog.New(slog.NewTextHandler(&log, nil)), Clock: c})
-	l := h.listen(pebbleLogger{log: slog.New(slog.DiscardHandler)})
+	l := h.listen(pebbleLogger{log: slog.New(slog.DiscardHandler)}, new(columnGate))
 	stall := func(reason string, d time.Duration) {
 		l.WriteStallBegin(pebble.WriteStallBeginInfo{Reason: reason})
 		c.Advance(d)

@@ -9,9 +9,11 @@ import (
 
 // logFS ends the process with a sentence where Pebble's log, or a directory, cannot be
 // written: Pebble would panic at some of these errors, with locks held that make a
-// fatal error of it, and there is nothing that it could do.
+// fatal error of it, and there is nothing that it could do. A checkpoint, which lies
+// elsewhere, can fail without it.
 type logFS struct {
 	vfs.FS
+	dir   string // of the store
 	fatal func(sentence string)
 }
 
@@ -28,7 +30,7 @@ func (l *logFS) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.Fi
 }
 
 func (l *logFS) wrap(name string, f vfs.File, err error) (vfs.File, error) {
-	if !strings.HasSuffix(name, ".log") {
+	if !strings.HasSuffix(name, ".log") || l.PathDir(name) != l.dir {
 		return f, err
 	}
 	if l.check(err) != nil {
@@ -40,6 +42,9 @@ func (l *logFS) wrap(name string, f vfs.File, err error) (vfs.File, error) {
 // OpenDir implements vfs.FS.
 func (l *logFS) OpenDir(name string) (vfs.File, error) {
 	f, err := l.FS.OpenDir(name)
+	if name != l.dir {
+		return f, err
+	}
 	if l.check(err) != nil {
 		return nil, err
 	}

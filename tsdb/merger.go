@@ -4,6 +4,7 @@ import (
 	"io"
 	"math"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -18,7 +19,10 @@ const mergerName = "cairn.chunk"
 // not matter which operand is newer, nor in how many steps compactions merge them.
 // It never fails: an error would make the same compaction fail for ever. What
 // does not decode is isolated or left out, and seen by damage.
-func newMerger(damage *damage) *pebble.Merger {
+//
+// Columns are written only by who works in the background, and once gate lets it; nil:
+// at any time.
+func newMerger(damage *damage, gate *columnGate) *pebble.Merger {
 	return &pebble.Merger{
 		Name: mergerName,
 		Merge: func(key, value []byte) (pebble.ValueMerger, error) {
@@ -28,10 +32,23 @@ func newMerger(damage *damage) *pebble.Merger {
 			}
 			m := chunkMergers.Get().(*chunkMerger)
 			m.start(key, damage)
+			m.gate = gate
 			return m, m.MergeNewer(value)
 		},
 	}
 }
+
+// columnGate says when merges may write columns.
+type columnGate struct {
+	// format is set once the store has a format that knows columns.
+	format atomic.Bool
+	// working is how many compactions and flushes run. Pebble merges by the same code when
+	// it reads, and what is read is decoded at once: columns would be wasted on it. While
+	// nothing runs in the background, it is a reader; else it may be one.
+	working atomic.Int32
+}
+
+func (g *columnGate) open() bool { return g == nil || g.format.Load() && g.working.Load() > 0 }
 
 // chunkMergers are as many as there are compactions and iterators at work.
 var chunkMergers = sync.Pool{New: func() any { return &chunkMerger{sum: chunk.NewAccumulator()} }}
@@ -42,6 +59,7 @@ type chunkMerger struct {
 	sum    *chunk.Accumulator
 	key    []byte
 	damage *damage
+	gate   *columnGate
 }
 
 func (m *chunkMerger) start(key []byte, damage *damage) {
@@ -71,7 +89,12 @@ func (m *chunkMerger) MergeOlder(value []byte) error { return m.MergeNewer(value
 // Finish implements pebble.ValueMerger. The result is valid until the closer is
 // called.
 func (m *chunkMerger) Finish(includesBase bool) ([]byte, io.Closer, error) {
-	out := m.sum.Finish(includesBase)
+	var out []byte
+	if m.gate.open() {
+		out = m.sum.Finish(includesBase)
+	} else {
+		out = m.sum.FinishRun()
+	}
 	if err := m.sum.Damaged(); err != nil {
 		m.damage.see(m.key, err)
 	}
@@ -84,7 +107,7 @@ const maxPooledBytes = 8 << 20
 
 // Close implements io.Closer: it returns the merger to the pool.
 func (m *chunkMerger) Close() error {
-	m.damage = nil
+	m.damage, m.gate = nil, nil
 	if m.sum.Size() <= maxPooledBytes {
 		chunkMergers.Put(m)
 	}

@@ -66,7 +66,7 @@ func TestGoldenBuckets(t *testing.T) {
 func TestMergeIsOrderless(t *testing.T) {
 	key := appendChunkKey(nil, metric.Tier10s, 7, 1, 1)
 	finish := func(t *rapid.T, operands [][]byte) []byte {
-		m, err := newMerger(nil).Merge(key, operands[0])
+		m, err := newMerger(nil, nil).Merge(key, operands[0])
 		require.NoError(t, err)
 		for i, o := range operands[1:] {
 			if i%2 == 0 {

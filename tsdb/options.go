@@ -26,7 +26,7 @@ func options(o Options, cache *pebble.Cache) *pebble.Options {
 	p := &pebble.Options{
 		FS:     o.FS,
 		Cache:  cache,
-		Merger: newMerger(o.damage),
+		Merger: newMerger(o.damage, o.columns),
 		// The default is the oldest format. This one has WAL sync chunks, which
 		// tell a torn tail from damage, and checksums in table footers. The newer ones
 		// move large values to files of their own; a chunk is a few kilobytes.
@@ -50,7 +50,7 @@ func options(o Options, cache *pebble.Cache) *pebble.Options {
 	// Expired partitions go by range deletions; of a table that only partly lies in
 	// one, that part is cut off without reading the rest.
 	p.Experimental.EnableDeleteOnlyCompactionExcises = func() bool { return true }
-	p.EventListener = o.health.listen(pebbleLogger{log: o.Log, fatal: o.Fatal})
+	p.EventListener = o.health.listen(pebbleLogger{log: o.Log, fatal: o.Fatal}, o.columns)
 	for i := range p.Levels {
 		// A chunk is some hundred bytes to some kilobytes, and a scan reads blocks whole:
 		// the default of 4 KiB would hold one or two of them.

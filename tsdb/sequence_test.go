@@ -193,7 +193,7 @@ func TestCrashWithin(t *testing.T) {
 }
 
 // TestFirstFormatIsRead opens a store whose cursor and totals are one number each. It
-// gets the new format with its first batch, and not before.
+// gets the new format with that, and longer values with its first batch.
 func TestFirstFormatIsRead(t *testing.T) {
 	for name, bulk := range map[string]int{"log": 1000, "tables": 0} {
 		t.Run(name, func(t *testing.T) {
@@ -207,7 +207,7 @@ func TestFirstFormatIsRead(t *testing.T) {
 			for range 2 {
 				s = open(t, fs)
 				require.Equal(t, want, stateOf(t, s))
-				require.Equal(t, []byte{1}, valueOf(t, s, keyFormat))
+				require.Equal(t, []byte{storeFormat}, valueOf(t, s, keyFormat))
 				require.NoError(t, s.Close())
 			}
 			s = open(t, fs)
@@ -216,7 +216,7 @@ func TestFirstFormatIsRead(t *testing.T) {
 			b.SetCursor(Cursor{1_700_000_010, 5, 4, 3})
 			require.NoError(t, b.Commit())
 			b.Publish()
-			require.Equal(t, []byte{2}, valueOf(t, s, keyFormat))
+			require.Equal(t, []byte{storeFormat}, valueOf(t, s, keyFormat))
 			want.cursor = Cursor{1_700_000_010, 5, 4, 3}
 			require.Equal(t, want, stateOf(t, s))
 			require.NoError(t, s.Close())

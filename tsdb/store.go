@@ -1,7 +1,6 @@
 package tsdb
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -18,11 +17,6 @@ import (
 	"cairn/internal/dirsync"
 	"cairn/internal/metric"
 )
-
-// storeFormat is the version of everything in the store. A store with a higher one
-// is refused; one with a lower one gets it with the first batch. 2 came with the
-// journal: who knows only the watermark would count again what is in the store.
-const storeFormat = 2
 
 // Options says where and how a store is opened.
 type Options struct {
@@ -43,8 +37,9 @@ type Options struct {
 	// Clock times stalls. nil: the machine's.
 	Clock clock.Clock
 
-	damage *damage // of the store
-	health *health // of the store
+	damage  *damage     // of the store
+	health  *health     // of the store
+	columns *columnGate // of the store
 }
 
 // Store is an open store. Its methods are safe for concurrent use, except that
@@ -63,8 +58,8 @@ type Store struct {
 	index     *index
 	damage    *damage
 	health    *health
+	columns   *columnGate
 	watching  io.Closer // of what watches the disk; nil: nothing does
-	format    uint64    // of the store, as it is on disk; used by the one batch at a time
 	cursor    Cursor    // guarded by index.mu
 	totals    Totals    // guarded by index.mu
 
@@ -90,6 +85,15 @@ var ErrInUse = errors.New("in use")
 
 // Open opens the store in dir, which it makes if it is not there.
 func Open(dir string, o Options) (*Store, error) {
+	s := newStore(dir, &o)
+	if err := s.start(o); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// newStore returns one that is not open yet, and completes the options.
+func newStore(dir string, o *Options) *Store {
 	if o.FS == nil {
 		o.FS = vfs.Default
 	}
@@ -99,13 +103,10 @@ func Open(dir string, o Options) (*Store, error) {
 	if o.Cache == 0 {
 		o.Cache = 64 << 20
 	}
-	if err := dirsync.Make(o.FS, dir); err != nil {
-		return nil, fmt.Errorf("data dir %q: %w", dir, reason(err))
-	}
 	if o.BulkRows == 0 {
 		o.BulkRows = bulkRows
 	}
-	o.health = newHealth(o)
+	o.health = newHealth(*o)
 	var watching io.Closer
 	if o.FS == vfs.Default { // those of tests are in memory
 		o.FS, watching = o.health.watch(o.FS)
@@ -116,24 +117,31 @@ func Open(dir string, o Options) (*Store, error) {
 	if o.Retention.Default == (metric.Retention{}) {
 		o.Retention.Default = metric.DefaultRetention
 	}
-	o.damage = &damage{log: o.Log}
-	s := &Store{damage: o.damage, health: o.health, watching: watching, policy: o.Retention, fs: o.FS, dir: dir, bulkRows: o.BulkRows, tableSize: maxTable, index: newIndex(), pid: o.FS.PathJoin(dir, "cairn.pid")}
-	if err := s.acquire(dir); err != nil {
+	o.damage, o.columns = &damage{log: o.Log}, new(columnGate)
+	return &Store{
+		damage: o.damage, health: o.health, columns: o.columns, watching: watching, policy: o.Retention, fs: o.FS, dir: dir,
+		bulkRows: o.BulkRows, tableSize: maxTable, index: newIndex(), pid: o.FS.PathJoin(dir, "cairn.pid"),
+	}
+}
+
+func (s *Store) start(o Options) error {
+	if err := dirsync.Make(s.fs, s.dir); err != nil {
 		s.release()
-		return nil, err
+		return fmt.Errorf("data dir %q: %w", s.dir, reason(err))
+	}
+	if err := s.acquire(s.dir); err != nil {
+		s.release()
+		return err
 	}
 	err := s.removeTables()
 	if err == nil {
-		if o.Fatal != nil {
-			o.FS = &logFS{FS: o.FS, fatal: pebbleLogger{fatal: o.Fatal}.end}
-		}
-		err = s.open(o.FS.PathJoin(dir, "store"), o)
+		err = s.open(s.fs.PathJoin(s.dir, "store"), o)
 	}
 	if err != nil {
 		s.release()
-		return nil, fmt.Errorf("data dir %q: %w", dir, err)
+		return fmt.Errorf("data dir %q: %w", s.dir, err)
 	}
-	return s, nil
+	return nil
 }
 
 func isNotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }
@@ -203,6 +211,13 @@ func (s *Store) release() {
 
 func (s *Store) open(dir string, o Options) error {
 	s.cache = pebble.NewCache(o.Cache)
+	if err := s.checkFormat(o, dir); err != nil {
+		s.cache.Unref()
+		return err
+	}
+	if o.Fatal != nil {
+		o.FS = &logFS{FS: o.FS, dir: dir, fatal: pebbleLogger{fatal: o.Fatal}.end}
+	}
 	s.options = options(o, s.cache)
 	s.options.EnsureDefaults()
 	db, err := pebble.Open(dir, s.options)
@@ -211,11 +226,7 @@ func (s *Store) open(dir string, o Options) error {
 		return fmt.Errorf("open the store: %w", reason(err))
 	}
 	s.db = db
-	err = s.readState()
-	if err == nil {
-		err = s.readRetention(o.Log)
-	}
-	if err != nil {
+	if err := s.readState(o.Log); err != nil {
 		err = errors.Join(err, db.Close())
 		s.cache.Unref()
 		return err
@@ -223,19 +234,10 @@ func (s *Store) open(dir string, o Options) error {
 	return nil
 }
 
-func (s *Store) readState() error {
-	version, ok, err := s.readUvarint(keyFormat)
-	s.format = version
-	switch {
-	case err != nil:
+func (s *Store) readState(log *slog.Logger) error {
+	version, err := readFormat(s.db)
+	if err != nil {
 		return err
-	case !ok:
-		s.format = storeFormat
-		if err := s.db.Set(keyFormat, binary.AppendUvarint(nil, storeFormat), pebble.Sync); err != nil {
-			return fmt.Errorf("write the format version: %w", err)
-		}
-	case version > storeFormat:
-		return fmt.Errorf("the store has format %d and this version of cairn reads up to %d; use the version that wrote it, or a newer one", version, storeFormat)
 	}
 	if s.cursor, err = get(s.db, keyCursor, decodeCursor); err != nil {
 		return err
@@ -246,23 +248,13 @@ func (s *Store) readState() error {
 	if err := s.readAnnotations(); err != nil {
 		return err
 	}
-	return s.index.load(s.db)
-}
-
-func (s *Store) readUvarint(key []byte) (v uint64, ok bool, err error) {
-	b, closer, err := s.db.Get(key)
-	if errors.Is(err, pebble.ErrNotFound) {
-		return 0, false, nil
+	if err := s.index.load(s.db); err != nil {
+		return err
 	}
-	if err != nil {
-		return 0, false, fmt.Errorf("read %q: %w", key[1:], err)
+	if err := s.readRetention(log); err != nil {
+		return err
 	}
-	defer closer.Close()
-	v, n := binary.Uvarint(b)
-	if n <= 0 {
-		return 0, false, fmt.Errorf("read %q: %x is not a number", key[1:], b)
-	}
-	return v, true, nil
+	return s.upgrade(version, log)
 }
 
 // DiskBytes returns the size of the store on disk.

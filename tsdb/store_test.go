@@ -274,7 +274,7 @@ func TestNewerFormatIsRefused(t *testing.T) {
 	require.NoError(t, s.db.Set(keyFormat, binary.AppendUvarint(nil, storeFormat+1), pebble.Sync))
 	require.NoError(t, s.Close())
 	_, err := Open("data", Options{FS: fs})
-	require.ErrorContains(t, err, "has format 3 and this version of cairn reads up to 2")
+	require.ErrorContains(t, err, fmt.Sprintf("has format %d and this version of cairn reads up to %d", storeFormat+1, storeFormat))
 }
 
 // TestGoldenKeys holds the bytes that docs/format.md draws.

@@ -40,6 +40,9 @@ type Options struct {
 	// Verify compares the journal with the store, for GET /api/verify; it ends early
 	// once its context is done. nil: there is no such route.
 	Verify func(context.Context) (report any, refusal *ingest.Refusal)
+	// Backup makes a copy of all that is kept in a directory of an absolute path, for
+	// POST /api/backup; it ends early once its context is done. nil: there is no such route.
+	Backup func(ctx context.Context, dir string) (report any, refusal *ingest.Refusal)
 }
 
 // Limits on connections, each so that a slow or hostile client costs little.
@@ -182,6 +185,9 @@ func (s *Server) table() map[string]route {
 	if s.o.Verify != nil {
 		t["/api/verify"] = route{fasthttp.MethodGet, s.verify}
 	}
+	if s.o.Backup != nil {
+		t["/api/backup"] = route{fasthttp.MethodPost, s.backup}
+	}
 	return t
 }
 
@@ -216,7 +222,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	if strings.HasPrefix(path, "/api/") {
-		fail(ctx, fasthttp.StatusNotFound, fmt.Sprintf("there is no %s; the API has /api/ingest, /api/query, /api/metrics, /api/tags, /api/hot, /api/rejects, /api/explain, /api/events, /api/quality, /api/verify and /api/status", path), "")
+		fail(ctx, fasthttp.StatusNotFound, fmt.Sprintf("there is no %s; the API has /api/ingest, /api/query, /api/metrics, /api/tags, /api/hot, /api/rejects, /api/explain, /api/events, /api/quality, /api/verify, /api/backup and /api/status", path), "")
 		return
 	}
 	fail(ctx, fasthttp.StatusNotFound, "there is no such page; the dashboard is at /", "")

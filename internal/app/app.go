@@ -100,7 +100,7 @@ func Open(c config.Config, env Env) (_ *App, err error) {
 	o := web.Options{
 		Executor: &query.Executor{Acquire: a.engine.Pump.View}, Clock: env.Clock, Log: env.Log,
 		Status: a.status, Metrics: a.selfmon().Append, Quality: a.quality, Hot: a.hot, Rejects: a.Rejects, Explain: a.explain, Events: a.engine.Notes.Between,
-		Ingest: a.engine.Batches.Ingest, Verify: a.verify,
+		Ingest: a.engine.Batches.Ingest, Verify: a.verify, Backup: a.backup,
 	}
 	if page != nil {
 		a.web, err = web.New(page, o)
@@ -154,7 +154,7 @@ func (a *App) openEngine(plans []*plan) (err error) {
 		FS: a.env.FS, Dir: c.DataDir, Clock: a.env.Clock, Log: a.env.Log, Seed: a.env.Seed, Fatal: a.env.Fatal,
 		Cache: int64(c.Cache), Limits: limits, Resolvers: resolvers, Parser: own, Grace: c.Grace, FlushInterval: c.FlushInterval,
 		JournalSync: c.JournalSync, JournalUDP: c.JournalUDP, JournalRetention: c.JournalRetention, JournalSize: int64(c.JournalSize),
-		MinFree: int64(c.MinFreeDisk), Retention: c.Retention,
+		MinFree: int64(c.MinFreeDisk), Retention: c.Retention, Version: Version,
 	})
 	if err != nil {
 		return err

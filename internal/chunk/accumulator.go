@@ -222,7 +222,12 @@ const manySlots = 256
 
 // Finish returns what was added: columns where they are smaller, else a run. last is true where
 // the result is likely to stay as it is. The bytes are valid until the next call.
-func (a *Accumulator) Finish(last bool) []byte {
+func (a *Accumulator) Finish(last bool) []byte { return a.finish(last, true) }
+
+// FinishRun is Finish, but makes no columns: for what is read at once.
+func (a *Accumulator) FinishRun() []byte { return a.finish(false, false) }
+
+func (a *Accumulator) finish(last, columned bool) []byte {
 	if a.state == one {
 		if k, ok := KindOf(a.alone); !last || ok && a.alone[0] == columns+byte(k) || ok && len(a.alone) < minColumn*2 {
 			return a.alone
@@ -244,7 +249,7 @@ func (a *Accumulator) Finish(last bool) []byte {
 	a.each(func(slot uint32) { a.slots = append(a.slots, slot) })
 	begin := len(a.out)
 	a.appendRun()
-	if n := len(a.slots); n >= manySlots || last && n >= minColumn {
+	if n := len(a.slots); columned && (n >= manySlots || last && n >= minColumn) {
 		a.appendColumns(begin)
 	}
 	return a.out

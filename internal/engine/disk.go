@@ -97,10 +97,7 @@ func (d *disk) look() (room int64) {
 		d.free.Store(-1) // in memory, or a system without the call
 		return 0
 	}
-	floor := d.minFree
-	if floor == 0 {
-		floor = min(maxFloor, int64(u.TotalBytes/floorShare))
-	}
+	floor := d.floorOf(u)
 	was := d.short() != nil
 	d.free.Store(int64(min(u.AvailBytes, 1<<62)))
 	d.floor.Store(floor)
@@ -117,6 +114,16 @@ func (d *disk) look() (room int64) {
 	}
 	return d.free.Load() - max(floor, min(roomAgain, int64(u.TotalBytes/floorShare)))
 }
+
+// floorOf is what must be free of a disk.
+func (d *disk) floorOf(u vfs.DiskUsage) int64 {
+	if d.minFree != 0 {
+		return d.minFree
+	}
+	return defaultFloor(u)
+}
+
+func defaultFloor(u vfs.DiskUsage) int64 { return min(maxFloor, int64(u.TotalBytes/floorShare)) }
 
 // short returns an error while less than the floor is free.
 func (d *disk) short() error {

@@ -27,11 +27,13 @@ import (
 
 // Options says how an Engine is set up.
 type Options struct {
-	FS    vfs.FS // nil: the disk
-	Dir   string // the data dir
-	Clock clock.Clock
-	Log   *slog.Logger
-	Seed  uint64 // of hash functions and of delays
+	FS  vfs.FS // nil: the disk
+	Dir string // the data dir
+	// Version is that of cairn, for backups.
+	Version string
+	Clock   clock.Clock
+	Log     *slog.Logger
+	Seed    uint64 // of hash functions and of delays
 	// Fatal ends the process with a sentence; called where the store or the journal
 	// cannot go on. It must not return.
 	Fatal func(sentence string)
@@ -78,7 +80,9 @@ type Engine struct {
 	tallies *tally.File
 	old     []tally.Run // of runs that did not end in order
 
-	verify    verification
+	verify    alone
+	backup    alone
+	real      bool // it is on the disk
 	replaying atomic.Bool
 	stopping  atomic.Bool    // the replay is to end
 	ready     chan struct{}  // closed when it is done
@@ -108,6 +112,7 @@ func Open(o Options) (_ *Engine, err error) {
 	if real {
 		e.o.FS = vfs.Default
 	}
+	e.real = real
 	e.disk = newDisk(&e.o)
 	e.replaying.Store(true)
 	defer func() {
@@ -115,9 +120,15 @@ func Open(o Options) (_ *Engine, err error) {
 			err = errors.Join(err, e.abandon())
 		}
 	}()
+	if err = requireDataDir(e.o.FS, o.Dir); err != nil {
+		return nil, err
+	}
 	e.Store, err = tsdb.Open(o.Dir, tsdb.Options{FS: e.o.FS, Full: e.disk.wait, Log: o.Log, Cache: o.Cache, Fatal: o.Fatal, BulkRows: o.bulkRows, Retention: o.Retention})
 	if err != nil {
 		return nil, err
+	}
+	if err = e.o.FS.RemoveAll(e.o.FS.PathJoin(o.Dir, stagingName)); err != nil {
+		return nil, fmt.Errorf("remove what a crash left of a backup: %w", err)
 	}
 	if err = e.openJournals(real); err != nil {
 		return nil, err
@@ -298,6 +309,7 @@ func (e *Engine) Close() error {
 	var errs []error
 	e.disk.hurry()
 	e.verify.close()
+	e.backup.close()
 	e.Batches.Close()
 	e.stopping.Store(true)
 	e.replayed.Wait()

@@ -24,6 +24,8 @@ const verifyLimit = 15 * time.Minute
 // 1.5 µs an event, and a third of a core, which is four minutes.
 const verifyEvents = 50_000_000
 
+var errBusy = errors.New("it runs already")
+
 var (
 	// ErrInUse is returned by VerifyDir where a server has the data dir.
 	ErrInUse = tsdb.ErrInUse
@@ -35,30 +37,31 @@ var (
 	ErrVerifyLimit = fmt.Errorf("the verification took longer than %s and was ended; verify a copy of the data dir with --data-dir, or keep less with --journal-retention or --journal-size", verifyLimit)
 )
 
-// verification is the one that may run. Its zero value is ready.
-type verification struct {
+// alone is work of which one may run at a time. Its zero value is ready.
+type alone struct {
 	mu     sync.Mutex         // guards those below
 	stop   context.CancelFunc // ends the one that runs; nil: none does
 	closed bool
 	wg     sync.WaitGroup
 }
 
-// begin returns the context of a new one.
-func (v *verification) begin(ctx context.Context) (context.Context, error) {
+// begin returns the context of a new one, which ends after limit; errBusy while one runs,
+// and ErrNotNow after close.
+func (v *alone) begin(ctx context.Context, limit time.Duration) (context.Context, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	switch {
 	case v.closed:
 		return nil, ErrNotNow
 	case v.stop != nil:
-		return nil, ErrVerifying
+		return nil, errBusy
 	}
-	ctx, v.stop = context.WithTimeout(ctx, verifyLimit)
+	ctx, v.stop = context.WithTimeout(ctx, limit)
 	v.wg.Add(1)
 	return ctx, nil
 }
 
-func (v *verification) end() {
+func (v *alone) end() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.stop()
@@ -67,7 +70,7 @@ func (v *verification) end() {
 }
 
 // close ends the one that runs, waits for it, and lets no other begin.
-func (v *verification) close() {
+func (v *alone) close() {
 	v.mu.Lock()
 	v.closed = true
 	if v.stop != nil {
@@ -83,7 +86,10 @@ func (e *Engine) Verify(ctx context.Context) (report *reconcile.Report, err erro
 	if e.replaying.Load() {
 		return nil, ErrNotNow
 	}
-	ctx, err = e.verify.begin(ctx)
+	ctx, err = e.verify.begin(ctx, verifyLimit)
+	if errors.Is(err, errBusy) {
+		return nil, ErrVerifying
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -210,7 +210,7 @@ func TestOneVerificationAtATime(t *testing.T) {
 	w := newWorld(t, func(int) int { return 0 })
 	w.open()
 	w.replay()
-	ctx, err := w.e.verify.begin(context.Background())
+	ctx, err := w.e.verify.begin(context.Background(), time.Minute)
 	require.NoError(t, err)
 	_, err = w.e.Verify(context.Background())
 	require.ErrorIs(t, err, ErrVerifying)

@@ -181,6 +181,19 @@ func (p *Pump) Tick(now metric.UnixSec) error {
 	return p.keepDeltas()
 }
 
+// Pause calls do when all that came by datagram until now is in the journal, and keeps
+// flushes and what they change, the store and the oldest position, as they are until it
+// returns. Batches go on.
+func (p *Pump) Pause(do func() error) error {
+	p.flushing.Lock()
+	defer p.flushing.Unlock()
+	p.agg.Spill(metric.MaxSec)
+	if err := errors.Join(p.short(), p.keepDeltas()); err != nil {
+		return err
+	}
+	return do()
+}
+
 func (p *Pump) holding() bool { return p.o.Hold != nil && p.o.Hold() }
 
 func (p *Pump) short() error {

@@ -259,17 +259,7 @@ func (l *Log) Read(from, to Pos, visit func(Pos, *Record) error) error {
 func (l *Log) pin(from Pos) ([]*segment, *Pos, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var segments []*segment
-	for _, s := range l.segments {
-		if !s.made || s.number > l.durable.segment() {
-			break
-		}
-		copied := *s
-		if s.number == l.durable.segment() {
-			copied.end = l.durable.offset()
-		}
-		segments = append(segments, &copied)
-	}
+	segments := l.kept()
 	pin := from
 	if len(segments) > 0 {
 		if from != 0 && from < segments[0].start() {
@@ -280,6 +270,21 @@ func (l *Log) pin(from Pos) ([]*segment, *Pos, error) {
 	}
 	l.pins[&pin] = struct{}{}
 	return segments, &pin, nil
+}
+
+// kept copies what is known of the segments, up to what is durable. The caller holds mu.
+func (l *Log) kept() (segments []*segment) {
+	for _, s := range l.segments {
+		if !s.made || s.number > l.durable.segment() {
+			break
+		}
+		copied := *s
+		if s.number == l.durable.segment() {
+			copied.end = l.durable.offset()
+		}
+		segments = append(segments, &copied)
+	}
+	return segments
 }
 
 func (l *Log) unpin(p *Pos) {

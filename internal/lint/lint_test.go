@@ -48,7 +48,7 @@ var imports = map[string][]string{
 		"internal/metric", "internal/clock", "internal/bucket", "internal/matcher", "internal/reference", "internal/journal", "agg", "tsdb", "ingest", "internal/flush",
 	},
 	"internal/engine": {
-		"internal/metric", "internal/clock", "internal/mutant", "internal/bucket", "internal/tally", "internal/journal", "internal/dedupe", "agg", "tsdb",
+		"internal/dirsync", "internal/metric", "internal/clock", "internal/mutant", "internal/bucket", "internal/tally", "internal/journal", "internal/dedupe", "agg", "tsdb",
 		"ingest", "query", "internal/matcher", "internal/flush", "internal/reconcile",
 	},
 	// 4, composition
