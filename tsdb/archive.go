@@ -15,27 +15,27 @@ import (
 // Archive is a store that is only read: of a server that is stopped, or a copy. Its
 // files are not changed, not even their times.
 type Archive struct {
-	db    *pebble.DB
-	cache *pebble.Cache
-	lock  io.Closer
+	db     *pebble.DB
+	cache  *pebble.Cache
+	lock   io.Closer
+	fs     vfs.FS
+	dir    string // of the store
+	format uint64
 }
 
 // OpenArchive opens the store in a data dir. A data dir without a store is an error,
 // and one that another process uses is ErrInUse.
 func OpenArchive(dir string, o Options) (_ *Archive, err error) {
-	if o.FS == nil {
-		o.FS = vfs.Default
-	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if o.Cache == 0 {
 		o.Cache = 16 << 20
 	}
-	if _, err := o.FS.Stat(o.FS.PathJoin(dir, "store")); err != nil {
-		return nil, fmt.Errorf("data dir %q has no store: %w", dir, reason(err))
+	if err := hasStore(dir, &o); err != nil {
+		return nil, err
 	}
-	a := &Archive{}
+	a := &Archive{fs: o.FS, dir: o.FS.PathJoin(dir, "store")}
 	if a.lock, err = share(o.FS, o.FS.PathJoin(dir, "LOCK")); err != nil {
 		return nil, fmt.Errorf("data dir %q is %w", dir, err)
 	}
@@ -48,21 +48,35 @@ func OpenArchive(dir string, o Options) (_ *Archive, err error) {
 	o.FS = untouched{o.FS}
 	p := options(o, a.cache)
 	p.ReadOnly = true
+	// Whoever reads gets the error; the default ends the process.
+	p.EventListener.DataCorruption = func(pebble.DataCorruptionInfo) {}
 	p.EnsureDefaults()
-	if a.db, err = pebble.Open(o.FS.PathJoin(dir, "store"), p); err != nil {
+	if a.db, err = pebble.Open(a.dir, p); err != nil {
 		return nil, fmt.Errorf("open the store: %w", reason(err))
 	}
-	version, err := get(a.db, keyFormat, func(b []byte) (uint64, error) {
+	a.format, err = get(a.db, keyFormat, func(b []byte) (uint64, error) {
 		v, n := binary.Uvarint(b)
 		if n <= 0 {
 			return 0, fmt.Errorf("%x is not a number", b)
 		}
 		return v, nil
 	})
-	if err == nil && version > storeFormat {
-		err = fmt.Errorf("the store has format %d and this version of cairn reads up to %d; use the version that wrote it, or a newer one", version, storeFormat)
+	if err == nil && a.format > storeFormat {
+		err = fmt.Errorf("the store has format %d and this version of cairn reads up to %d; use the version that wrote it, or a newer one", a.format, storeFormat)
 	}
 	return a, err
+}
+
+// hasStore sets the file system if there is none, and returns an error for a data dir
+// without a store.
+func hasStore(dir string, o *Options) error {
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	if _, err := o.FS.Stat(o.FS.PathJoin(dir, "store")); err != nil {
+		return fmt.Errorf("data dir %q has no store: %w", dir, reason(err))
+	}
+	return nil
 }
 
 // Snapshot returns the store as it is; it must be closed.
