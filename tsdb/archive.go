@@ -10,6 +10,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"cairn/internal/metric"
 )
 
 // Archive is a store that is only read: of a server that is stopped, or a copy. Its
@@ -21,6 +23,9 @@ type Archive struct {
 	fs     vfs.FS
 	dir    string // of the store
 	format uint64
+	// policy is what the server kept the data by at last; the default's if the store is
+	// older than that.
+	policy metric.Policy
 }
 
 // OpenArchive opens the store in a data dir. A data dir without a store is an error,
@@ -64,6 +69,13 @@ func OpenArchive(dir string, o Options) (_ *Archive, err error) {
 	if err == nil && a.format > storeFormat {
 		err = fmt.Errorf("the store has format %d and this version of cairn reads up to %d; use the version that wrote it, or a newer one", a.format, storeFormat)
 	}
+	if err != nil {
+		return a, err
+	}
+	r, err := get(a.db, keyPolicy, decodeRetention)
+	if a.policy = r.policy; a.policy.Default == (metric.Retention{}) {
+		a.policy.Default = metric.DefaultRetention
+	}
 	return a, err
 }
 
@@ -80,7 +92,7 @@ func hasStore(dir string, o *Options) error {
 }
 
 // Snapshot returns the store as it is; it must be closed.
-func (a *Archive) Snapshot() *Snapshot { return &Snapshot{a.db.NewSnapshot()} }
+func (a *Archive) Snapshot() *Snapshot { return newSnapshot(a.db, &a.policy, 0) }
 
 // Close closes the store. All snapshots must have been closed before.
 func (a *Archive) Close() error {

@@ -27,6 +27,11 @@ type Batch struct {
 	lastMetric  uint32                                   // of the last row
 	lastSeen    metric.UnixSec                           // of lastMetric's rows that came together
 	folder      bucketFolder
+	holdings    []holding // by retention
+	holding     *holding  // of lastMetric
+	newRetained []uint8   // retentions of new metrics, by number
+	accounts    accounter
+	expired     account // what no tier holds
 	newIDs      map[metric.ID]uint32
 	added       []newSeries
 	seen        map[uint32]metric.UnixSec
@@ -69,6 +74,7 @@ type newSeries struct {
 // Discard, before the next one begins.
 func (s *Store) NewBatch() *Batch {
 	b := &Batch{s: s, newIDs: make(map[metric.ID]uint32), placeOf: make(map[place]int), seen: make(map[uint32]metric.UnixSec), cursor: s.cursor, totals: s.totals}
+	b.holdings, b.accounts.at = holdingsOf(s.retentions, s.ttl), make(map[accountOf]int)
 	b.rows, b.spare, b.operands = s.scratch.rows[:0], s.scratch.spare[:0], s.scratch.operands.empty()
 	s.scratch = scratch{}
 	b.emit = b.appendOperand
@@ -107,25 +113,32 @@ func (b *Batch) metricNo(id metric.ID) uint32 {
 	}
 	no := uint32(len(b.s.index.order) + len(b.newIDs) + 1)
 	b.newIDs[id] = no
+	b.newRetained = append(b.newRetained, b.s.retentionOf(id.Name))
 	return no
 }
 
-// Add adds sums to a counter, in every tier. They are in order of time, one a
-// second, in [0, metric.MaxSec].
+// Add adds sums to a counter, in every tier that holds them. They are in order of
+// time, one a second, in [0, metric.MaxSec]. What no tier holds counts as stored, and
+// as expired.
 func (b *Batch) Add(r Ref, sums []metric.Sum) (err error) {
 	if len(sums) == 0 {
 		return nil
 	}
 	b.begin(r, sums[len(sums)-1].Sec)
 	for _, b.tier = range metric.Tiers {
-		if b.run, err = foldRuns(b.tier, sums, b.run, b.emit); err != nil {
+		if b.run, err = foldRuns(b.tier, b.holding.held(b.tier, sums), b.run, b.emit); err != nil {
 			return fmt.Errorf("add a chunk to the batch: %w", err)
 		}
 	}
+	var at accountRun
 	for i := range sums {
-		b.events += uint64(sums[i].Events)
-		b.units += sums[i].Value
+		if sums[i].Sec >= at.end {
+			b.turn(&at, sums[i].Sec)
+		}
+		at.events += uint64(sums[i].Events)
+		at.units += sums[i].Value
 	}
+	b.settle(&at)
 	return b.end(r)
 }
 
@@ -136,13 +149,22 @@ func (b *Batch) AddBuckets(r Ref, dated []bucket.Dated) error {
 	}
 	b.begin(r, dated[len(dated)-1].Sec)
 	for _, b.tier = range metric.Tiers {
-		if err := b.folder.fold(b.tier, dated, b.emit); err != nil {
+		held := b.holding.heldBuckets(b.tier, dated)
+		if len(held) == 0 {
+			continue
+		}
+		if err := b.folder.fold(b.tier, held, b.emit); err != nil {
 			return fmt.Errorf("add a chunk to the batch: %w", err)
 		}
 	}
+	var at accountRun
 	for i := range dated {
-		b.events += uint64(dated[i].Events)
+		if dated[i].Sec >= at.end {
+			b.turn(&at, dated[i].Sec)
+		}
+		at.events += uint64(dated[i].Events)
 	}
+	b.settle(&at)
 	return b.end(r)
 }
 
@@ -151,11 +173,20 @@ func (b *Batch) begin(r Ref, last metric.UnixSec) {
 	b.one, b.ref = b.one[:0], r
 	if b.lastMetric != r.metric { // rows of one metric often come together
 		b.lastMetric, b.lastSeen = r.metric, 0
+		b.holding = b.holdingOf(r.metric)
 	}
 	if last > b.lastSeen {
 		b.lastSeen = last
 		b.seen[r.metric] = max(b.seen[r.metric], last)
 	}
+}
+
+func (b *Batch) holdingOf(metricNo uint32) *holding {
+	i, known := int(metricNo)-1, len(b.s.retained)
+	if i < known {
+		return &b.holdings[b.s.retained[i]]
+	}
+	return &b.holdings[b.newRetained[i-known]]
 }
 
 // longRow is the length at which a row ends and the next one of its series begins:
@@ -273,6 +304,9 @@ func (b *Batch) write(w writer) error {
 	if err == nil {
 		err = b.writeSequences(w)
 	}
+	if err == nil {
+		err = b.writeAccounts(w)
+	}
 	return err
 }
 
@@ -328,6 +362,7 @@ func (b *Batch) Publish() {
 	for _, id := range b.newMetrics() {
 		x.addMetric(id, uint32(len(x.order)+1))
 	}
+	b.s.retained = append(b.s.retained, b.newRetained...)
 	x.tags = slices.Grow(x.tags, len(b.added))
 	x.metricOf = slices.Grow(x.metricOf, len(b.added))
 	for _, n := range b.added {

@@ -35,8 +35,19 @@ type Cursor struct {
 //	uvarint  lost epoch
 //	uvarint  duplicates
 //	uvarint  amended
+//	uvarint  expired
+//	8 bytes  expired units
+//	uvarint  deleted
+//	8 bytes  deleted units
+//	uvarint  deleted series
+//	uvarint  before
+//	8 bytes  before, units
 //
-// Format 1 had the events only.
+// Format 1 had the events only, format 2 ended behind amended. At any instant
+//
+//	Events = events of all accounts + Expired + Deleted + Before
+//
+// and the same in units, but for rounding.
 type Totals struct {
 	Events     uint64  // stored
 	Units      float64 // sum of the values of all counters' events stored
@@ -44,6 +55,14 @@ type Totals struct {
 	LostEpoch  uint64  // the last run of the process whose loss is in Lost
 	Duplicates uint64  // events of batches that came again
 	Amended    uint64  // events of buckets that had been flushed
+
+	Expired       uint64  // events that no tier holds any more, or ever did, for their age
+	ExpiredUnits  float64 // of them, the counters'
+	Deleted       uint64  // events that somebody deleted
+	DeletedUnits  float64
+	DeletedSeries uint64
+	Before        uint64  // events that were stored before there were accounts
+	BeforeUnits   float64 // so that nobody knows which of them are still there
 }
 
 func appendCursor(dst []byte, c Cursor) []byte {
@@ -71,7 +90,14 @@ func appendTotals(dst []byte, t Totals) []byte {
 	for _, v := range []uint64{t.Lost, t.LostEpoch, t.Duplicates, t.Amended} {
 		dst = binary.AppendUvarint(dst, v)
 	}
-	return dst
+	dst = appendFloat(binary.AppendUvarint(dst, t.Expired), t.ExpiredUnits)
+	dst = appendFloat(binary.AppendUvarint(dst, t.Deleted), t.DeletedUnits)
+	dst = binary.AppendUvarint(dst, t.DeletedSeries)
+	return appendFloat(binary.AppendUvarint(dst, t.Before), t.BeforeUnits)
+}
+
+func appendFloat(dst []byte, v float64) []byte {
+	return binary.LittleEndian.AppendUint64(dst, math.Float64bits(v))
 }
 
 func decodeTotals(b []byte) (t Totals, err error) {
@@ -80,6 +106,13 @@ func decodeTotals(b []byte) (t Totals, err error) {
 	if r.more() {
 		t.Units = r.float()
 		t.Lost, t.LostEpoch, t.Duplicates, t.Amended = r.uvarint(), r.uvarint(), r.uvarint(), r.uvarint()
+	}
+	if r.more() {
+		t.Expired, t.ExpiredUnits = r.uvarint(), r.float()
+		t.Deleted, t.DeletedUnits, t.DeletedSeries = r.uvarint(), r.float(), r.uvarint()
+		t.Before, t.BeforeUnits = r.uvarint(), r.float()
+	} else {
+		t.Before, t.BeforeUnits = t.Events, t.Units
 	}
 	return t, r.end("totals")
 }
@@ -158,15 +191,18 @@ func (s *Store) Totals() Totals {
 // SetCursor says how far the store has got with this batch.
 func (b *Batch) SetCursor(c Cursor) { b.cursor = c }
 
-// SetTotals sets what is not in the batch: all but Events and Units, which count what
-// is added, and are not read.
+// SetTotals sets what the store does not add up itself: Lost, LostEpoch, Duplicates and
+// Amended. Nothing else is read.
 func (b *Batch) SetTotals(t Totals) { b.totals = t }
 
 // newTotals returns the totals with this batch in them.
 func (b *Batch) newTotals() Totals {
-	t := b.totals
-	t.Events = b.s.totals.Events + b.events
-	t.Units = b.s.totals.Units + b.units
+	t := b.s.totals
+	t.Lost, t.LostEpoch, t.Duplicates, t.Amended = b.totals.Lost, b.totals.LostEpoch, b.totals.Duplicates, b.totals.Amended
+	t.Events += b.events
+	t.Units += b.units
+	t.Expired += b.expired.events
+	t.ExpiredUnits += b.expired.units
 	return t
 }
 

@@ -15,12 +15,15 @@ const (
 	prefixSeries     = 0x12
 	prefixAnnotation = 0x13
 	prefixSequence   = 0x14
+	prefixAccount    = 0x15
 )
 
 var (
 	keyFormat = []byte("\x00format")
 	keyCursor = []byte("\x00cursor")
 	keyTotals = []byte("\x00totals")
+	keyClock  = []byte("\x00ttl")       // of the retention
+	keyPolicy = []byte("\x00retention") // that was in force at the last pass
 )
 
 // chunkKeyLen is tier(1) partition(4) metric(4) series(4), big endian.

@@ -21,6 +21,9 @@ const mergerName = "cairn.chunk"
 var merger = &pebble.Merger{
 	Name: mergerName,
 	Merge: func(key, value []byte) (pebble.ValueMerger, error) {
+		if len(key) > 0 && key[0] == prefixAccount {
+			return mergeAccount(key, value)
+		}
 		m := accumulators.Get().(*accumulator)
 		if err := m.start(key); err != nil {
 			m.Close()

@@ -26,6 +26,9 @@ func options(o Options, cache *pebble.Cache) *pebble.Options {
 		// A count a day of partitions is small; it is one table cache entry each.
 		MaxOpenFiles: 1000,
 	}
+	// Expired partitions go by range deletions; of a table that only partly lies in
+	// one, that part is cut off without reading the rest.
+	p.Experimental.EnableDeleteOnlyCompactionExcises = func() bool { return true }
 	p.EventListener = listen(o)
 	for i := range p.Levels {
 		// A chunk is some hundred bytes to some kilobytes; 32 KiB blocks

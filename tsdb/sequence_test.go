@@ -203,7 +203,7 @@ func TestFirstFormatIsRead(t *testing.T) {
 				require.NoError(t, s.db.Set([]byte(key), binary.AppendUvarint(nil, v), pebble.Sync))
 			}
 			require.NoError(t, s.Close())
-			want := state{Cursor{Watermark: 1_700_000_000}, Totals{Events: 300}, map[string]string{}}
+			want := state{Cursor{Watermark: 1_700_000_000}, Totals{Events: 300, Before: 300}, map[string]string{}}
 			for range 2 {
 				s = open(t, fs)
 				require.Equal(t, want, stateOf(t, s))
@@ -245,11 +245,26 @@ func TestGoldenState(t *testing.T) {
 	require.Equal(t, c, got)
 
 	totals := Totals{Events: 300, Units: 1.5, Lost: 2, LostEpoch: 7, Duplicates: 1, Amended: 4}
-	b = []byte("\xac\x02\x00\x00\x00\x00\x00\x00\xf8\x3f\x02\x07\x01\x04")
+	b = []byte("\xac\x02\x00\x00\x00\x00\x00\x00\xf8\x3f\x02\x07\x01\x04") // format 2
+	old, err := decodeTotals(b)
+	require.NoError(t, err)
+	totals.Before, totals.BeforeUnits = 300, 1.5
+	require.Equal(t, totals, old)
+	totals.Expired, totals.ExpiredUnits, totals.Deleted, totals.DeletedUnits, totals.DeletedSeries, totals.Before, totals.BeforeUnits = 200, 0.5, 9, -2, 3, 5, 1
+	b = append(b, "\xc8\x01\x00\x00\x00\x00\x00\x00\xe0\x3f\x09\x00\x00\x00\x00\x00\x00\x00\xc0\x03\x05\x00\x00\x00\x00\x00\x00\xf0\x3f"...)
 	require.Equal(t, b, appendTotals(nil, totals))
 	gotTotals, err := decodeTotals(b)
 	require.NoError(t, err)
 	require.Equal(t, totals, gotTotals)
+
+	require.Equal(t, []byte("\x15\x04\x00\x00\x02\x8f\x00\x00\x00\x07"), appendAccountKey(nil, metric.Tier1h, 655, 7))
+	require.Equal(t, []byte("\xac\x02\x00\x00\x00\x00\x00\x00\xf8\x3f"), appendAccount(nil, account{300, 1.5}))
+	policy := metric.Policy{Default: metric.DefaultRetention, Overrides: []metric.Override{{Prefix: "a\n\".", Retention: metric.Retention{3600}}}}
+	b = append([]byte("\x80\xe2\xcf\xaa\x06"), "1s:1d,10s:7d,1m:30d,1h:400d\n\"a\\n\\\".\" 1s:1h"...)
+	require.Equal(t, string(b), string(appendRetention(nil, storedPolicy{1_700_000_000, policy})))
+	gotPolicy, err := decodeRetention(b)
+	require.NoError(t, err)
+	require.Equal(t, storedPolicy{1_700_000_000, policy}, gotPolicy)
 
 	key := appendSequenceKey(nil, [16]byte{0x6b, 0xa7, 15: 0xc8}, 258)
 	require.Equal(t, []byte("\x14\x6b\xa7\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xc8\x00\x00\x00\x00\x00\x00\x01\x02"), key)
@@ -259,14 +274,14 @@ func TestGoldenState(t *testing.T) {
 // the first number alone, and everything, make sense.
 func TestDamagedStateIsRefused(t *testing.T) {
 	cursor := appendCursor(nil, Cursor{1_700_000_000, 3 << 32, 2 << 32, 300})
-	totals := appendTotals(nil, Totals{300, 1.5, 200, 300, 400, 500})
+	totals := appendTotals(nil, Totals{300, 1.5, 200, 300, 400, 500, 600, 2.5, 700, 3.5, 800, 900, 4.5})
 	for n := range cursor {
 		_, err := decodeCursor(cursor[:n])
 		require.Equal(t, n == 5, err == nil, "%d bytes", n)
 	}
 	for n := range totals {
 		_, err := decodeTotals(totals[:n])
-		require.Equal(t, n == 2, err == nil, "%d bytes", n)
+		require.Equal(t, n == 2 || n == 18, err == nil, "%d bytes", n)
 	}
 	_, err := decodeCursor(append(cursor, 0))
 	require.ErrorContains(t, err, "it stops making sense at offset 17")

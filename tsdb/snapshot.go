@@ -14,10 +14,17 @@ import (
 )
 
 // Snapshot is the store at one instant. It must be closed.
-type Snapshot struct{ snap *pebble.Snapshot }
+type Snapshot struct {
+	snap   *pebble.Snapshot
+	policy *metric.Policy // of Retention
+	ttl    metric.UnixSec
+}
 
 // Snapshot takes one.
-func (s *Store) Snapshot() *Snapshot { return &Snapshot{s.db.NewSnapshot()} }
+func (s *Store) Snapshot() *Snapshot {
+	_, now := s.Retention()
+	return newSnapshot(s.db, &s.policy, now)
+}
 
 // Close gives the snapshot up.
 func (sn *Snapshot) Close() error { return sn.snap.Close() }

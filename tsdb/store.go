@@ -15,6 +15,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"cairn/internal/dirsync"
+	"cairn/internal/metric"
 )
 
 // storeFormat is the version of everything in the store. A store with a higher one
@@ -34,6 +35,9 @@ type Options struct {
 	// BulkRows is how many series a batch must have to be committed as tables; tests
 	// of crashes set it. 0: as many as that pays for.
 	BulkRows int
+	// Retention says how long what is stored is kept. The zero Policy: as
+	// metric.DefaultRetention. Nothing is deleted but by Expire.
+	Retention metric.Policy
 }
 
 // Store is an open store. Its methods are safe for concurrent use, except that
@@ -55,6 +59,16 @@ type Store struct {
 	totals    Totals // guarded by index.mu
 
 	annotations uint64 // number of the next one; guarded by index.mu
+
+	// How long metrics are kept. A batch and an expiry pass, of which there is one at a
+	// time, use these; what others read is said beside it.
+	policy     metric.Policy      // does not change
+	retentions []metric.Retention // the default, and those of the overrides
+	retained   []uint8            // by metric number - 1: which of the retentions
+	ttl        metric.UnixSec     // the retention's clock; 0: it does not run yet; guarded by index.mu
+	changed    metric.UnixSec     // when the policy last changed
+	written    bool               // the policy is in the store
+	cleared    [][len(metric.Tiers)]uint32
 }
 
 // ErrInUse is returned by Open where another process has the data dir.
@@ -80,7 +94,10 @@ func Open(dir string, o Options) (*Store, error) {
 	if o.Full != nil {
 		o.FS = vfs.OnDiskFull(o.FS, o.Full)
 	}
-	s := &Store{fs: o.FS, dir: dir, bulkRows: o.BulkRows, tableSize: maxTable, index: newIndex(), pid: o.FS.PathJoin(dir, "cairn.pid")}
+	if o.Retention.Default == (metric.Retention{}) {
+		o.Retention.Default = metric.DefaultRetention
+	}
+	s := &Store{policy: o.Retention, fs: o.FS, dir: dir, bulkRows: o.BulkRows, tableSize: maxTable, index: newIndex(), pid: o.FS.PathJoin(dir, "cairn.pid")}
 	if err := s.acquire(dir); err != nil {
 		return nil, err
 	}
@@ -168,7 +185,11 @@ func (s *Store) open(dir string, o Options) error {
 		return fmt.Errorf("open the store: %w", reason(err))
 	}
 	s.db = db
-	if err := s.readState(); err != nil {
+	err = s.readState()
+	if err == nil {
+		err = s.readRetention(o.Log)
+	}
+	if err != nil {
 		err = errors.Join(err, db.Close())
 		s.cache.Unref()
 		return err

@@ -49,8 +49,12 @@ type Ledger struct {
 	FlushingUnits float64 `json:"flushing_units"`
 	StoredUnits   float64 `json:"stored_units"`
 
+	ExpiredUnits float64 `json:"expired_units"` // as the events
+	DeletedUnits float64 `json:"deleted_units"`
+
 	StoredEver  uint64     `json:"stored_ever"`
 	Expired     uint64     `json:"expired"`
+	Deleted     uint64     `json:"deleted"`
 	Lost        uint64     `json:"lost"` // in crashes, ever
 	LostLately  uint64     `json:"lost_before_start"`
 	LostInexact bool       `json:"lost_inexact"`

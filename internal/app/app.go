@@ -100,7 +100,7 @@ func Open(c config.Config, env Env) (_ *App, err error) {
 	o := web.Options{
 		Executor: &query.Executor{Acquire: a.engine.Pump.View}, Clock: env.Clock, Log: env.Log,
 		Status: a.status, Metrics: a.selfmon().Append, Quality: a.quality, Hot: a.hot, Rejects: a.Rejects, Explain: a.explain, Events: a.engine.Notes.Between,
-		Ingest: a.engine.Batches.Ingest, Verify: a.verify,
+		Ingest: a.engine.Batches.Ingest, Verify: a.verify, Storage: a.storage,
 	}
 	if page != nil {
 		a.web, err = web.New(page, o)
@@ -154,7 +154,7 @@ func (a *App) openEngine(plans []*plan) (err error) {
 		FS: a.env.FS, Dir: c.DataDir, Clock: a.env.Clock, Log: a.env.Log, Seed: a.env.Seed, Fatal: a.env.Fatal,
 		Cache: int64(c.Cache), Limits: limits, Resolvers: resolvers, Parser: own, Grace: c.Grace, FlushInterval: c.FlushInterval,
 		JournalSync: c.JournalSync, JournalUDP: c.JournalUDP, JournalRetention: c.JournalRetention, JournalSize: int64(c.JournalSize),
-		MinFree: int64(c.MinFreeDisk),
+		MinFree: int64(c.MinFreeDisk), Retention: c.Retention,
 	})
 	if err != nil {
 		return err
@@ -179,8 +179,18 @@ func (a *App) selfmon() selfmon.Sources {
 		Version: Version, Uptime: func() time.Duration { return a.env.Clock.Now().Sub(a.started) },
 		Listeners: a.figures, Registry: a.engine.Agg.Registry, Pump: a.engine.Pump, Store: a.engine.Store, Ledger: a.ledger,
 		Batches: a.engine.Batches, Windows: a.engine.Windows, Journal: a.engine.Journal, Backlog: a.engine.Backlog, Replaying: a.engine.Replaying,
-		Disk: func() (int64, bool) { d := a.engine.Disk(); return d.Free, d.Short },
+		Behind: a.retentionBehind,
+		Disk:   func() (int64, bool) { d := a.engine.Disk(); return d.Free, d.Short },
 	}
+}
+
+// retentionBehind is how far the clock that expiry goes by is behind the time; 0: it does
+// not run yet.
+func (a *App) retentionBehind() time.Duration {
+	if _, now := a.engine.Store.Retention(); now > 0 {
+		return a.env.Clock.Now().Sub(now.Time())
+	}
+	return 0
 }
 
 // Start starts all parts.

@@ -15,6 +15,11 @@ func (a *App) newLedger() *ledger.Ledger {
 		Entries: a.entries, Producers: a.engine.Batches.Producers, Pump: a.engine.Pump.Stats, Lost: a.engine.Lost,
 		Recovered: func() (uint64, bool) { r := a.engine.Recovered(); return r.Events, r.Finished },
 		Stored:    func() uint64 { return a.engine.Store.Totals().Events }, View: a.engine.Pump.View,
+		Gone: func() ledger.Gone {
+			t := a.engine.Store.Totals()
+			return ledger.Gone{Expired: t.Expired, Deleted: t.Deleted, ExpiredUnits: t.ExpiredUnits, DeletedUnits: t.DeletedUnits}
+		},
+		Held: a.engine.Store.Held,
 	}
 	if a.config.JournalUDP {
 		s.Journaled = func() (out []ledger.Journaled) {
@@ -121,7 +126,8 @@ func (a *App) ledgerFigures() web.Ledger {
 	out := web.Ledger{
 		Imbalance: c.Imbalance, Uneven: c.Units, Faults: append([]string{}, c.Faults...), CheckedAt: seconds(metric.MilliOf(c.At)),
 		Since: a.started.Unix(), Flow: flow(&l.Entry), Recovered: l.Recovered, Open: l.Open, Flushing: l.Flushing,
-		Stored: l.Stored, StoredEver: l.StoredEver, Expired: l.Expired, Lost: l.LostEver, LostLately: r.Lost, LostInexact: r.Inexact,
+		Stored: l.Stored, StoredEver: l.StoredEver, Expired: l.Gone.Expired, Deleted: l.Gone.Deleted, ExpiredUnits: l.Gone.ExpiredUnits, DeletedUnits: l.Gone.DeletedUnits,
+		Lost: l.LostEver, LostLately: r.Lost, LostInexact: r.Inexact,
 	}
 	p := a.engine.Pump.Stats()
 	out.OpenUnits, out.FlushingUnits, out.StoredUnits = p.OpenUnits, p.FrozenUnits, p.StoredUnits

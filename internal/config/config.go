@@ -43,6 +43,7 @@ type Config struct {
 	MaxSeriesPerMetric int
 	MaxMemory          int // bytes; 0: 90% of what there is
 	Cache              int
+	Retention          metric.Policy
 	JournalSync        bool
 	JournalUDP         bool
 	JournalRetention   time.Duration
@@ -117,6 +118,7 @@ func NewLoader(flags *pflag.FlagSet) *Loader {
 	flags.IntVar(&c.MaxSeriesPerMetric, "max-series-per-metric", metric.DefaultMaxSeriesPerMetric, "the same for one metric")
 	flags.Var(newSize(&c.MaxMemory, 0), "max-memory", "memory for the process, beyond which new series fold as well; 0: 90% of the container's or the machine's")
 	flags.Var(newSize(&c.Cache, 64<<20), "cache", "memory for blocks read from the store")
+	flags.Var(newRetention(&c.Retention.Default, metric.DefaultRetention), "retention", "`tiers` that are kept, and how long: some of 1s, 10s, 1m, 1h, a coarser one no shorter; the file may have retention-overrides by name prefix")
 	flags.BoolVar(&c.JournalSync, "journal-sync", true, "sync the journal before a batch is answered; without it a power cut can lose what was answered")
 	flags.BoolVar(&c.JournalUDP, "journal-udp", true, "journal what comes over UDP, UDS and TCP every second; without it a kill loses what was not flushed")
 	flags.DurationVar(&c.JournalRetention, "journal-retention", time.Hour, "how long the journal is kept for reconciliation once it is in the store")
@@ -212,8 +214,12 @@ func (l *Loader) readFile() (map[string]string, error) {
 	for _, key := range keys {
 		node := raw[key]
 		switch {
+		case key == overridesName:
+			if err := l.readOverrides(&node); err != nil {
+				problems = append(problems, err)
+			}
 		case !slices.Contains(names, key):
-			problems = append(problems, fmt.Errorf("%s:%d: there is no setting %q; there are %s", l.file, node.Line, key, strings.Join(names, ", ")))
+			problems = append(problems, fmt.Errorf("%s:%d: there is no setting %q; there are %s and %s", l.file, node.Line, key, strings.Join(names, ", "), overridesName))
 		case node.Kind == yaml.SequenceNode && l.takesList(key):
 			values, err := scalars(node)
 			if err != nil {

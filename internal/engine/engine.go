@@ -37,6 +37,7 @@ type Options struct {
 	Fatal func(sentence string)
 
 	Cache         int64
+	Retention     metric.Policy // the zero one: the default
 	Limits        agg.Limits
 	Resolvers     []agg.Resolver // one a stripe that a listener feeds
 	Parser        *ingest.Parser // of batches
@@ -78,6 +79,7 @@ type Engine struct {
 	old     []tally.Run // of runs that did not end in order
 
 	verify    verification
+	storage   storage
 	replaying atomic.Bool
 	stopping  atomic.Bool    // the replay is to end
 	ready     chan struct{}  // closed when it is done
@@ -108,13 +110,14 @@ func Open(o Options) (_ *Engine, err error) {
 		e.o.FS = vfs.Default
 	}
 	e.disk = newDisk(&e.o)
+	e.storage.open()
 	e.replaying.Store(true)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, e.abandon())
 		}
 	}()
-	e.Store, err = tsdb.Open(o.Dir, tsdb.Options{FS: e.o.FS, Full: e.disk.wait, Log: o.Log, Cache: o.Cache, Fatal: o.Fatal, BulkRows: o.bulkRows})
+	e.Store, err = tsdb.Open(o.Dir, tsdb.Options{FS: e.o.FS, Full: e.disk.wait, Log: o.Log, Cache: o.Cache, Fatal: o.Fatal, BulkRows: o.bulkRows, Retention: o.Retention})
 	if err != nil {
 		return nil, err
 	}
@@ -297,6 +300,7 @@ func (e *Engine) Close() error {
 	var errs []error
 	e.disk.hurry()
 	e.verify.close()
+	e.storage.close()
 	e.Batches.Close()
 	e.stopping.Store(true)
 	e.replayed.Wait()
@@ -315,6 +319,7 @@ func (e *Engine) Close() error {
 // abandon closes what Open had opened.
 func (e *Engine) abandon() error {
 	var errs []error
+	e.storage.close()
 	e.disk.close()
 	if e.tallies != nil {
 		errs = append(errs, e.tallies.Close())

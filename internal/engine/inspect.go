@@ -34,6 +34,8 @@ type Inspection struct {
 
 	Damaged      []string `json:"damaged"` // a sentence a place; the first of them
 	DamagedTotal uint64   `json:"damaged_total"`
+
+	metricsTotal int // where only the largest metrics are kept
 }
 
 // Tier is what is held in one resolution.

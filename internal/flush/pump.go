@@ -77,6 +77,7 @@ type Pump struct {
 	beside   Beside     // what belongs to it, or to what is collected now
 	known    int        // handles that the journal of series has
 	deltas   uint64     // number of the last delta
+	expiry   expiry
 
 	view     sync.RWMutex // guards those below, and the move of sums between them
 	snapshot *sharedSnapshot
@@ -143,6 +144,7 @@ func (p *Pump) loop(ctx context.Context) {
 			}
 		}
 		p.complain(err)
+		p.expire()
 	}
 }
 

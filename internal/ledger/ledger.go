@@ -112,10 +112,10 @@ type Account struct {
 	Open      uint64 // in the stripes
 	Flushing  uint64
 	Stored    uint64 // since the start
-	Expired   uint64 // of those stored; nothing expires yet
 
 	// Over the life of the data dir.
 	StoredEver uint64
+	Gone       Gone
 	LostEver   uint64 // in crashes: accepted, and neither journaled nor stored when the process died
 }
 
@@ -129,12 +129,22 @@ type Sources struct {
 	// whether that is all.
 	Recovered func() (events uint64, all bool)
 	Stored    func() uint64 // over the life of the data dir
+	Gone      func() Gone   // over the life of the data dir. nil: nothing ever goes
 	Lost      func() uint64 // in crashes, over the life of the data dir
 	// Journaled returns, of each stripe whose events are journaled every second, how
 	// many it accepted and how many of them are in the journal. nil: there are none.
 	Journaled func() []Journaled
 	// View is for a sample of what is stored. nil: there is none.
 	View func() (*query.View, error)
+	// Held returns the resolutions that hold all that was ever stored of the hour that
+	// begins at a second, for metrics of a name. nil: all do.
+	Held func(name string, hour metric.UnixSec) []metric.Tier
+}
+
+// Gone is what was stored, in the past: what expired, and what somebody deleted.
+type Gone struct {
+	Expired, Deleted           uint64 // events
+	ExpiredUnits, DeletedUnits float64
 }
 
 // Journaled is how far the journal is behind a stripe.
@@ -151,6 +161,9 @@ func (l *Ledger) Account() Account {
 	a.Open, a.Flushing, a.Stored = p.Open, p.Frozen, p.Stored
 	a.Recovered, _ = l.s.Recovered()
 	a.StoredEver, a.LostEver = l.s.Stored(), l.s.Lost()
+	if l.s.Gone != nil {
+		a.Gone = l.s.Gone()
+	}
 	return a
 }
 

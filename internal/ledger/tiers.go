@@ -20,7 +20,7 @@ const (
 )
 
 // tiers compares, for a sample of counters, the latest hour of each in all tiers: a
-// flush adds to all of them at once, so they agree at any instant. fault is "" if they do.
+// flush adds to all of them that hold it at once, so they agree at any instant. fault is "" if they do.
 func (l *Ledger) tiers() (units float64, fault string) {
 	if l.s.View == nil {
 		return 0, ""
@@ -43,7 +43,7 @@ func (l *Ledger) tiers() (units float64, fault string) {
 	for i := range min(sampleMetrics, len(counters)) {
 		m := counters[(l.rounds*sampleMetrics+i)%len(counters)]
 		hour := m.LastSeen.Floor(3600)
-		apart, err := tiersApart(ctx, sample(v.Store, m, l.rounds), hour)
+		apart, err := tiersApart(ctx, sample(v.Store, m, l.rounds), hour, func() []metric.Tier { return l.held(m.ID.Name, hour) })
 		switch {
 		case ctx.Err() != nil:
 			return 0, ""
@@ -54,6 +54,13 @@ func (l *Ledger) tiers() (units float64, fault string) {
 		}
 	}
 	return 0, ""
+}
+
+func (l *Ledger) held(name string, hour metric.UnixSec) []metric.Tier {
+	if l.s.Held == nil {
+		return metric.Tiers[:]
+	}
+	return l.s.Held(name, hour)
 }
 
 // sample selects some of a metric's series, others in each round.
@@ -71,14 +78,15 @@ func sample(s query.Source, m query.MetricInfo, round int) query.Selection {
 }
 
 // tiersApart returns by how much a tier's sums over the hour from from on differ from
-// those of the finest one; 0: no more than floats round.
-func tiersApart(ctx context.Context, sel query.Selection, from metric.UnixSec) (float64, error) {
-	finest, scale := 0.0, 0.0
+// those of the finest one that holds it; 0: no more than floats round. held is asked once
+// the sums are read: what is held then was held all the time.
+func tiersApart(ctx context.Context, sel query.Selection, from metric.UnixSec, held func() []metric.Tier) (float64, error) {
+	var totals [len(metric.Tiers)]float64
+	scale := 0.0
 	for _, t := range metric.Tiers {
-		total := 0.0
 		err := sel.Scan(ctx, t, from, from+3600, func(_ int, _ metric.UnixSec, _ int64, _ []uint32, sums []float64) error {
 			for _, x := range sums {
-				total += x
+				totals[t-1] += x
 				scale = math.Max(scale, math.Abs(x))
 			}
 			return nil
@@ -86,11 +94,12 @@ func tiersApart(ctx context.Context, sel query.Selection, from metric.UnixSec) (
 		if err != nil {
 			return 0, err
 		}
-		if t == metric.Tier1s {
-			finest = total
-			scale = math.Max(scale, math.Abs(total))
-		}
-		if math.Abs(total-finest) > unitsShare*scale {
+	}
+	tiers := held()
+	for i, t := range tiers {
+		total, finest := totals[t-1], totals[tiers[0]-1]
+		scale = math.Max(scale, math.Abs(finest))
+		if i > 0 && math.Abs(total-finest) > unitsShare*scale {
 			return total - finest, nil
 		}
 	}

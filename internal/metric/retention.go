@@ -3,6 +3,7 @@ package metric
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -198,4 +199,36 @@ func (p *Policy) Longest() int64 {
 		longest = max(longest, p.Overrides[i].Longest())
 	}
 	return longest
+}
+
+// String returns the form that ParsePolicy reads: the default, and a line for each
+// override, its prefix quoted.
+func (p *Policy) String() string {
+	var b strings.Builder
+	b.WriteString(p.Default.String())
+	for i := range p.Overrides {
+		fmt.Fprintf(&b, "\n%q %s", p.Overrides[i].Prefix, p.Overrides[i].Retention)
+	}
+	return b.String()
+}
+
+// ParsePolicy reads what String returns.
+func ParsePolicy(text string) (p Policy, err error) {
+	lines := strings.Split(text, "\n")
+	if p.Default, err = ParseRetention(lines[0]); err != nil {
+		return p, err
+	}
+	for _, line := range lines[1:] {
+		quoted, err := strconv.QuotedPrefix(line)
+		if err != nil {
+			return p, fmt.Errorf("%q does not begin with a quoted prefix", line)
+		}
+		r, err := ParseRetention(line[len(quoted):])
+		if err != nil {
+			return p, err
+		}
+		prefix, _ := strconv.Unquote(quoted) // it is one: QuotedPrefix says so
+		p.Overrides = append(p.Overrides, Override{prefix, r})
+	}
+	return p, nil
 }

@@ -38,6 +38,7 @@ type Sources struct {
 	Windows   *dedupe.Windows
 	Journal   *journal.Log
 	Backlog   func() (bytes int64, events uint64)
+	Behind    func() time.Duration            // how far the retention's clock is behind
 	Disk      func() (free int64, short bool) // free is below 0 where the file system does not tell
 	Replaying func() bool
 }
@@ -131,6 +132,8 @@ func (s Sources) ledger(w io.Writer) {
 	gauge(w, "cairn_events_recovered", "", a.Recovered)
 	gauge(w, "cairn_events_open", "", a.Open+a.Flushing)
 	counter(w, "cairn_events_stored_total", "", a.Stored)
+	counter(w, "cairn_events_expired_total", "", a.Gone.Expired)
+	counter(w, "cairn_events_deleted_total", "", a.Gone.Deleted)
 	c := s.Ledger.Check()
 	gaugeFloat(w, "cairn_ledger_imbalance", float64(c.Imbalance))
 	gaugeFloat(w, "cairn_ledger_units_imbalance", c.Units)
@@ -162,6 +165,7 @@ func (s Sources) storage(w io.Writer) {
 	gaugeFloat(w, "cairn_flush_longest_seconds", p.Longest.Seconds())
 	gauge(w, "cairn_flush_last_series", "", p.Series)
 	gauge(w, "cairn_store_bytes", "", s.Store.DiskBytes())
+	gaugeFloat(w, "cairn_retention_clock_behind_seconds", s.Behind().Seconds())
 	free, short := s.Disk()
 	gaugeFloat(w, "cairn_disk_free_bytes", float64(free))
 	gauge(w, "cairn_disk_short", "", flag(short))

@@ -1,0 +1,80 @@
+package flush
+
+import (
+	"time"
+
+	"cairn/internal/metric"
+)
+
+// expireEvery is the time between expiry passes: a partition of the finest tier is an
+// hour, and a pass that finds nothing costs one sync.
+const expireEvery = time.Minute
+
+// expiry is what the pump knows of its passes; guarded by Pump.flushing, but for due and
+// complaint, which are the loop's.
+type expiry struct {
+	last      time.Time // of the last pass, with its monotonic reading; zero: there was none
+	due       time.Time
+	complaint string
+}
+
+// Expire deletes what the retention no longer holds, and lets queries see that. It
+// does nothing while flushes must wait. The loop calls it every minute; nobody else need, unless there is no loop.
+func (p *Pump) Expire() error {
+	p.flushing.Lock()
+	defer p.flushing.Unlock()
+	if p.holding() {
+		return nil
+	}
+	now, passed := p.o.Clock.Now(), time.Duration(0)
+	if !p.expiry.last.IsZero() {
+		passed = max(0, now.Sub(p.expiry.last))
+	}
+	// Also on a disk that is nearly full: it is what makes room.
+	done, err := p.store.Expire(metric.SecOf(now), passed)
+	if err != nil {
+		return err
+	}
+	p.expiry.last = now
+	p.republish() // readers go by the clock of their snapshot, so also if nothing was deleted
+	if done.Ranges == 0 && done.Events == 0 {
+		return nil
+	}
+	p.o.Log.Info("what is older than the retention was deleted", "ranges", done.Ranges, "events", done.Events, "more", done.More)
+	// COLLECT: if done.Coarsest, series may have no chunk left; Pump.Collect goes here
+	// (after flushing is given up).
+	return nil
+}
+
+// republish lets queries see the store as it is now.
+func (p *Pump) republish() {
+	next := share(p.store.Snapshot())
+	p.view.Lock()
+	old := p.snapshot
+	p.snapshot = next
+	p.view.Unlock()
+	old.release(p.o.Log)
+}
+
+// expire is Expire, a minute after the last time, with its errors logged: the first of
+// several that say the same, and their end. What failed is tried again a minute later.
+func (p *Pump) expire() {
+	now := p.o.Clock.Now()
+	if p.holding() || now.Before(p.expiry.due) && p.expiry.due.Sub(now) <= expireEvery {
+		return
+	}
+	p.expiry.due = now.Add(expireEvery)
+	text := ""
+	err := p.Expire()
+	if err != nil {
+		text = err.Error()
+	}
+	switch {
+	case text == p.expiry.complaint:
+	case err != nil:
+		p.o.Log.Error("what is older than the retention could not be deleted; it is tried again every minute", "error", err)
+	default:
+		p.o.Log.Info("what is older than the retention can be deleted again")
+	}
+	p.expiry.complaint = text
+}
