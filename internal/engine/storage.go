@@ -207,4 +207,3 @@ func (s *storage) close() {
 	}
 	s.wg.Wait()
 }
-
