@@ -47,7 +47,7 @@ type StorageTier struct {
 	Tier       string `json:"tier"`
 	Kept       int64  `json:"kept_s"` // seconds that a bucket is kept by default; 0: this tier is not written
 	Bytes      uint64 `json:"bytes"`
-	Oldest     *int64 `json:"oldest"` // first second of the oldest partition; nil: there is none
+	Oldest     *int64 `json:"oldest"` // first second of the oldest partition, or of its oldest bucket once that is counted; nil: there is none
 	Partitions int    `json:"partitions"`
 	// As of AsOf; nil as long as that is.
 	Series         *uint64  `json:"series"`
@@ -111,6 +111,9 @@ func (o *Storage) add(c *Inspection, at time.Time, n int) {
 	o.Tiers = append([]StorageTier(nil), o.Tiers...)
 	for i := range o.Tiers {
 		t := &c.Tiers[i]
+		if at := o.Tiers[i].Oldest; at != nil && t.Oldest != nil && *t.Oldest > *at {
+			o.Tiers[i].Oldest = t.Oldest // it lies in that partition
+		}
 		o.Tiers[i].Series, o.Tiers[i].Samples, o.Tiers[i].BytesPerSample = &t.Series, &t.Samples, t.BytesPerSample
 	}
 }
@@ -169,7 +172,7 @@ func (e *Engine) count(now time.Time) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.counting, s.ended = false, e.o.Clock.Now()
-		if c != nil {
+		if c != nil && c.Series > 0 { // an empty store is soon counted again
 			s.counted, s.asOf = c, now
 		}
 	})
