@@ -45,7 +45,7 @@ type Tier struct {
 	Chunks         uint64   `json:"chunks"`
 	Samples        uint64   `json:"samples"` // buckets with an event
 	Bytes          uint64   `json:"bytes"`
-	BytesPerSample *float64 `json:"bytes_per_sample"` // nil: there is no sample
+	BytesPerSample *float64 `json:"bytes_per_sample"` // nil: there is no sample, or none is in a table yet
 	Oldest         *int64   `json:"oldest"`           // first second of the oldest bucket; nil: there is none
 	Newest         *int64   `json:"newest"`
 	Partitions     uint64   `json:"partitions"`
@@ -65,9 +65,12 @@ type Held struct {
 func newTier(t metric.Tier, h *tsdb.Held, bytes uint64) Tier {
 	out := Tier{Tier: t.String(), Series: h.Series, Chunks: h.Chunks, Samples: h.Samples, Bytes: bytes, Partitions: h.Partitions}
 	if h.Samples > 0 {
-		each := float64(bytes) / float64(h.Samples)
 		oldest, newest := int64(h.Oldest), int64(h.Newest)
-		out.BytesPerSample, out.Oldest, out.Newest = &each, &oldest, &newest
+		out.Oldest, out.Newest = &oldest, &newest
+	}
+	if h.Samples > 0 && bytes > 0 {
+		each := float64(bytes) / float64(h.Samples)
+		out.BytesPerSample = &each
 	}
 	return out
 }

@@ -22,14 +22,14 @@ const since = (unix) => (unix === null ? '–' : ago(Date.now() / 1000 - unix));
 function Tiers({ s }) {
   return html`<table class="ledger stored">
     <caption>Storage: ${size(s.total_bytes)}</caption>
-    <thead><tr><th scope="col">Tier</th><th scope="col">Kept</th><th scope="col">Since</th><th scope="col">On disk</th><th scope="col" title="Bytes a bucket with an event">B/sample</th></tr></thead>
+    <thead><tr><th scope="col">Tier</th><th scope="col">Kept</th><th scope="col">Since</th><th scope="col">On disk</th><th scope="col" title="Bytes of a bucket with an event">each</th></tr></thead>
     <tbody>${s.tiers.map((t) => html`<tr key=${t.tier}><th scope="row">${t.tier}</th><td>${kept(t.kept_s)}</td>
       <td title=${t.oldest === null ? '' : clock(t.oldest)}>${since(t.oldest)}</td><td>${size(t.bytes)}</td><td>${each(t.bytes_per_sample)}</td></tr>`)}</tbody>
     <tbody>
-      <tr><th scope="row" colspan="3" class="plain">Metrics and series</th><td>${size(s.index_bytes)}</td><td></td></tr>
-      <tr><th scope="row" colspan="3" class="plain" title="Of all of these; it goes to tables later">Written lately</th><td>${size(s.log_bytes)}</td><td></td></tr>
-      <tr><th scope="row" colspan="3" class="plain">Accounts and files</th><td>${size(s.other_bytes + s.file_bytes)}</td><td></td></tr>
-      <tr><th scope="row" colspan="3" class="plain">Journal</th><td>${size(s.journal_bytes)}</td><td></td></tr>
+      <tr><th scope="row" colspan="3" class="rest">Metrics and series</th><td>${size(s.index_bytes)}</td><td></td></tr>
+      <tr><th scope="row" colspan="3" class="rest" title="Of all of these; it goes to tables later">Written lately</th><td>${size(s.log_bytes)}</td><td></td></tr>
+      <tr><th scope="row" colspan="3" class="rest">Accounts and files</th><td>${size(s.other_bytes + s.file_bytes)}</td><td></td></tr>
+      <tr><th scope="row" colspan="3" class="rest">Journal</th><td>${size(s.journal_bytes)}</td><td></td></tr>
     </tbody>
   </table>`;
 }
