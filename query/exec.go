@@ -58,7 +58,7 @@ func (x *Executor) Run(ctx context.Context, r Request) (*Result, error) {
 	}
 	defer v.Close()
 	run := run{
-		r: r,
+		r:      r,
 		series: make(map[metric.Tagset]*seen), groups: make(map[string]*group),
 	}
 	warnings, err := run.resolve(v)

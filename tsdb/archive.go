@@ -16,9 +16,12 @@ import (
 // Archive is a store that is only read: of a server that is stopped, or a copy. Its
 // files are not changed, not even their times.
 type Archive struct {
-	db    *pebble.DB
-	cache *pebble.Cache
-	lock  io.Closer
+	db     *pebble.DB
+	cache  *pebble.Cache
+	lock   io.Closer
+	fs     vfs.FS
+	dir    string // of the store
+	format uint64
 	// policy is what the server kept the data by at last; the default's if the store is
 	// older than that.
 	policy metric.Policy
@@ -30,20 +33,17 @@ type Archive struct {
 // OpenArchive opens the store in a data dir. A data dir without a store is an error,
 // and one that another process uses is ErrInUse.
 func OpenArchive(dir string, o Options) (_ *Archive, err error) {
-	if o.FS == nil {
-		o.FS = vfs.Default
-	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if o.Cache == 0 {
 		o.Cache = 16 << 20
 	}
-	if _, err := o.FS.Stat(o.FS.PathJoin(dir, "store")); err != nil {
-		return nil, fmt.Errorf("data dir %q has no store: %w", dir, reason(err))
+	if err := hasStore(dir, &o); err != nil {
+		return nil, err
 	}
 	o.damage, o.health, o.columns = &damage{log: o.Log}, newHealth(o), new(columnGate)
-	a := &Archive{damage: o.damage}
+	a := &Archive{damage: o.damage, fs: o.FS, dir: o.FS.PathJoin(dir, "store")}
 	if a.lock, err = share(o.FS, o.FS.PathJoin(dir, "LOCK")); err != nil {
 		return nil, fmt.Errorf("data dir %q is %w", dir, err)
 	}
@@ -56,11 +56,13 @@ func OpenArchive(dir string, o Options) (_ *Archive, err error) {
 	o.FS = untouched{o.FS}
 	p := options(o, a.cache)
 	p.ReadOnly = true
+	// Whoever reads gets the error; the default ends the process.
+	p.EventListener.DataCorruption = func(pebble.DataCorruptionInfo) {}
 	p.EnsureDefaults()
-	if a.db, err = pebble.Open(o.FS.PathJoin(dir, "store"), p); err != nil {
+	if a.db, err = pebble.Open(a.dir, p); err != nil {
 		return nil, fmt.Errorf("open the store: %w", reason(err))
 	}
-	if _, err = readFormat(a.db); err != nil {
+	if a.format, err = readFormat(a.db); err != nil {
 		return a, err
 	}
 	r, err := get(a.db, keyPolicy, decodeRetention)
@@ -71,6 +73,18 @@ func OpenArchive(dir string, o Options) (_ *Archive, err error) {
 		a.policy.Default = metric.DefaultRetention
 	}
 	return a, err
+}
+
+// hasStore sets the file system if there is none, and returns an error for a data dir
+// without a store.
+func hasStore(dir string, o *Options) error {
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	if _, err := o.FS.Stat(o.FS.PathJoin(dir, "store")); err != nil {
+		return fmt.Errorf("data dir %q has no store: %w", dir, reason(err))
+	}
+	return nil
 }
 
 // Snapshot returns the store as it is; it must be closed.

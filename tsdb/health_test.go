@@ -72,7 +72,7 @@ func TestSlowDiskIsToldOnce(t *testing.T) {
 func TestFailuresInTheBackgroundAreCounted(t *testing.T) {
 	h := newHealth(Options{Log: slog.New(slog.DiscardHandler)})
 	var said string
-	l := h.listen(pebbleLogger{log: slog.New(slog.DiscardHandler), fatal: func(s string) { said = s; panic("fatal") }})
+	l := h.listen(pebbleLogger{log: slog.New(slog.DiscardHandler), fatal: func(s string) { said = s; panic("fatal") }}, new(columnGate))
 	for range maxFailures - 1 {
 		l.BackgroundError(errors.New("no space"))
 	}

@@ -35,6 +35,9 @@ type Options struct {
 	Events func(from, to metric.UnixSec, n int) []ingest.Noted
 	// Quality tells of the ledger, and of n producers, for GET /api/quality.
 	Quality func(n int) Quality
+	// Storage tells what the store takes on disk and what it holds, of n metrics, for
+	// GET /api/storage; nil: there is no such route.
+	Storage func(n int) (storage any, refusal *ingest.Refusal)
 	// Ingest takes a batch, for POST /api/ingest; nil: there is no such route.
 	Ingest func(*ingest.Request) (ingest.Answer, *ingest.Refusal)
 	// Verify compares the journal with the store, for GET /api/verify; it ends early
@@ -179,6 +182,9 @@ func (s *Server) table() map[string]route {
 		"/-/healthy":   {fasthttp.MethodGet, s.healthy},
 		"/-/ready":     {fasthttp.MethodGet, s.readiness},
 	}
+	if s.o.Storage != nil {
+		t["/api/storage"] = route{fasthttp.MethodGet, s.gated(s.storage)}
+	}
 	if s.o.Ingest != nil {
 		t["/api/ingest"] = route{fasthttp.MethodPost, s.ingest}
 	}
@@ -222,7 +228,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	if strings.HasPrefix(path, "/api/") {
-		fail(ctx, fasthttp.StatusNotFound, fmt.Sprintf("there is no %s; the API has /api/ingest, /api/query, /api/metrics, /api/tags, /api/hot, /api/rejects, /api/explain, /api/events, /api/quality, /api/verify, /api/backup and /api/status", path), "")
+		fail(ctx, fasthttp.StatusNotFound, fmt.Sprintf("there is no %s; the API has /api/ingest, /api/query, /api/metrics, /api/tags, /api/hot, /api/rejects, /api/explain, /api/events, /api/quality, /api/storage, /api/verify, /api/backup and /api/status", path), "")
 		return
 	}
 	fail(ctx, fasthttp.StatusNotFound, "there is no such page; the dashboard is at /", "")

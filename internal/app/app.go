@@ -100,7 +100,7 @@ func Open(c config.Config, env Env) (_ *App, err error) {
 	o := web.Options{
 		Executor: &query.Executor{Acquire: a.engine.Pump.View}, Clock: env.Clock, Log: env.Log,
 		Status: a.status, Metrics: a.selfmon().Append, Quality: a.quality, Hot: a.hot, Rejects: a.Rejects, Explain: a.explain, Events: a.engine.Notes.Between,
-		Ingest: a.engine.Batches.Ingest, Verify: a.verify, Backup: a.backup,
+		Ingest: a.engine.Batches.Ingest, Verify: a.verify, Backup: a.backup, Storage: a.storage,
 	}
 	if page != nil {
 		a.web, err = web.New(page, o)

@@ -52,6 +52,11 @@ func TestExitStatus(t *testing.T) {
 		{"verify --url http://127.0.0.1:1", 2, "is 'cairn serve' running there?"},
 		{"verify --url http://127.0.0.1:1 --data-dir x", 2, "exclude one another"},
 		{"verify --data-dir /nowhere/at/all", 2, "has no store"},
+		{"inspect", 2, "--data-dir is missing"},
+		{"inspect now", 2, "now"},
+		{"inspect --data-dir x --limit -1", 2, "below 0"},
+		{"inspect --data-dir /nowhere/at/all", 1, "has no store"},
+		{"inspect --data-dir /nowhere/at/all --compact", 1, "has no store"},
 		{"query m --server http://127.0.0.1:1", 1, "is 'cairn serve' running there?"},
 	} {
 		code, _, stderr := run(strings.Fields(c.args)...)

@@ -3,6 +3,7 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/chromedp/chromedp"
@@ -44,6 +45,11 @@ func browserLedger(t *testing.T, b *browser) {
 	shows(map[string]string{"Received": "7", "Duplicate": "2"})
 	require.Contains(t, eval[string](p, `document.querySelector('[data-testid="ledger-verdict"]').textContent`), "Every event is accounted for")
 	require.Zero(t, eval[int](p, `document.querySelectorAll('tr.wrong').length - 2`), "what was rejected, and its reason")
+	eventually(t, drawnLimit, func() (bool, string) {
+		text := eval[string](p, `document.querySelector('[data-testid="storage"]')?.innerText ?? ''`)
+		return strings.Contains(text, "Storage: ") && strings.Contains(text, "400 d") && strings.Contains(text, "Largest metrics"), text
+	})
+	require.Equal(t, "a", eval[string](p, `document.querySelector('[data-testid="storage-metrics"] tbody th').textContent`))
 	p.do(chromedp.Click(hook("total-name"))) // elsewhere
 	require.Empty(t, rows())
 }

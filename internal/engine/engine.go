@@ -82,6 +82,7 @@ type Engine struct {
 
 	verify    alone
 	backup    alone
+	storage   storage
 	real      bool // it is on the disk
 	replaying atomic.Bool
 	stopping  atomic.Bool    // the replay is to end
@@ -114,6 +115,7 @@ func Open(o Options) (_ *Engine, err error) {
 	}
 	e.real = real
 	e.disk = newDisk(&e.o)
+	e.storage.open()
 	e.replaying.Store(true)
 	defer func() {
 		if err != nil {
@@ -310,6 +312,7 @@ func (e *Engine) Close() error {
 	e.disk.hurry()
 	e.verify.close()
 	e.backup.close()
+	e.storage.close()
 	e.Batches.Close()
 	e.stopping.Store(true)
 	e.replayed.Wait()
@@ -328,6 +331,7 @@ func (e *Engine) Close() error {
 // abandon closes what Open had opened.
 func (e *Engine) abandon() error {
 	var errs []error
+	e.storage.close()
 	e.disk.close()
 	if e.tallies != nil {
 		errs = append(errs, e.tallies.Close())

@@ -215,7 +215,12 @@ func copyIn(t *testing.T, mem *vfs.MemFS, from, to string) {
 		require.NoError(t, err)
 		_, err = f.Write(b)
 		require.NoError(t, err)
-		return f.Close()
+		require.NoError(t, f.Sync())
+		require.NoError(t, f.Close())
+		dir, err := mem.OpenDir(mem.PathDir(target))
+		require.NoError(t, err)
+		require.NoError(t, dir.Sync())
+		return dir.Close()
 	}))
 }
 

@@ -36,13 +36,13 @@ func (s *soak) take(hour int) {
 	if fs == nil {
 		fs = vfs.Default
 	}
-	f.store, f.storeFiles = sizeOf(s.t, fs, fs.PathJoin(s.dir, "store"))
-	f.journal, f.journalFiles = sizeOf(s.t, fs, fs.PathJoin(s.dir, "journal"))
+	f.store, f.storeFiles = measure(s.t, fs, fs.PathJoin(s.dir, "store"))
+	f.journal, f.journalFiles = measure(s.t, fs, fs.PathJoin(s.dir, "journal"))
 	f.goroutines, f.handles = runtime.NumGoroutine(), s.e.Agg.Registry.Len()
 	if list, err := os.ReadDir("/proc/self/fd"); err == nil {
 		f.descriptors = len(list)
 	}
-	series, files := sizeOf(s.t, fs, fs.PathJoin(s.dir, "journal", "series"))
+	series, files := measure(s.t, fs, fs.PathJoin(s.dir, "journal", "series"))
 	f.journal, f.journalFiles = f.journal+series, f.journalFiles+files
 	f.index = s.indexed()
 	s.taken = append(s.taken, f)
@@ -81,7 +81,7 @@ func (f *figuresOfHour) String() string {
 }
 
 // sizeOf adds up the files of one directory. Pebble may remove some meanwhile.
-func sizeOf(t require.TestingT, fs vfs.FS, dir string) (bytes int64, files int) {
+func measure(t require.TestingT, fs vfs.FS, dir string) (bytes int64, files int) {
 	names, err := fs.List(dir)
 	require.NoError(t, err)
 	for _, name := range names {

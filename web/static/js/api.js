@@ -101,6 +101,9 @@ export const getStatus = () => get('api/status');
 /** @returns {Promise<Quality>} */
 export const getQuality = () => get('api/quality?limit=1');
 
+/** @returns {Promise<import('./types.js').Storage>} */
+export const getStorage = () => get('api/storage?metrics=10');
+
 /** @returns {Promise<Metric[]>} */
 export const getMetrics = async () => (await get('api/metrics')).metrics ?? [];
 

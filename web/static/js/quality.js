@@ -3,6 +3,7 @@ import { quality, watching } from './data.js';
 import { clock, exact, size } from './format.js';
 import { html, useEffect, useState } from './lib.js';
 import { Popover } from './popover.js';
+import { StorageSection } from './storage.js';
 
 /** @typedef {import('./types.js').Quality} Quality */
 
@@ -99,6 +100,6 @@ export function LedgerLight() {
   const state = text === 'Balanced' ? 'ok' : text === 'Replaying' ? 'slow' : 'lost';
   const label = html`<span class="light" data-testid="ledger-light" data-state=${state}><i class=${`dot ${state}`}></i>${text}</span>`;
   return html`<${Popover} open=${open} onToggle=${setOpen} label=${label} title="Ledger" testid="ledger">
-    <div class="quality" data-testid="quality"><${Figures} q=${q} /></div>
+    <div class="quality" data-testid="quality"><${Figures} q=${q} /><${StorageSection} /></div>
   <//>`;
 }

@@ -24,5 +24,12 @@
  * @typedef {{ledger: Ledger, ingestion_lag: {journaled_s: number | null, stored_s: number}, flush: {last_ms: number},
  *   fsync: {p99_ms: number}, journal: {bytes: number, damaged: string[]},
  *   disk: {free: number | null, floor: number, short: boolean}, replay: {running: boolean}}} Quality
+ *
+ * What the store takes (GET /api/storage), in bytes. Until `as_of` is there, nothing was counted.
+ * @typedef {{tier: string, kept_s: number, bytes: number, oldest: number | null, bytes_per_sample: number | null}} StoredTier
+ * @typedef {{metric: string, kind: string, series: number, bytes: number}} StoredMetric
+ * @typedef {{tiers: StoredTier[], index_bytes: number, other_bytes: number, log_bytes: number, file_bytes: number,
+ *   journal_bytes: number, total_bytes: number, as_of: number | null, metrics_total: number, metrics: StoredMetric[],
+ *   damaged: string[]}} Storage
  */
 export {};
