@@ -57,3 +57,25 @@ func TestCollectForgetsRefs(t *testing.T) {
 		r.close()
 	}
 }
+
+// TestAnEmptiedTierIsCollected: after a pass that took a partition of a coarsest tier, the
+// loop looks once for series without data, and Close waits for that.
+func TestAnEmptiedTierIsCollected(t *testing.T) {
+	r := newRig(t, vfs.NewMem(), 1)
+	r.add(0, 1, 0)
+	r.hollow(0)
+	known := func() bool {
+		_, ok := r.store.Lookup(r.agg.Registry.Series(0))
+		return ok
+	}
+	require.True(t, known())
+	r.pump.collect(context.Background())
+	r.pump.expiry.collects.Wait()
+	require.True(t, known(), "nothing was deleted")
+	r.pump.expiry.emptied = true
+	r.pump.collect(context.Background())
+	r.pump.expiry.collects.Wait()
+	require.False(t, known())
+	require.False(t, r.pump.expiry.emptied)
+	r.close()
+}

@@ -1,6 +1,10 @@
 package flush
 
 import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"cairn/internal/metric"
@@ -16,6 +20,10 @@ type expiry struct {
 	last      time.Time // of the last pass, with its monotonic reading; zero: there was none
 	due       time.Time
 	complaint string
+
+	emptied    bool           // a coarsest tier lost a partition since the last Collect began
+	collecting atomic.Bool    // one is under way
+	collects   sync.WaitGroup // its goroutine; ended with the loop's context
 }
 
 // Expire deletes what the retention no longer holds, and lets queries see that. It
@@ -41,8 +49,7 @@ func (p *Pump) Expire() error {
 		return nil
 	}
 	p.o.Log.Info("what is older than the retention was deleted", "ranges", done.Ranges, "events", done.Events, "more", done.More)
-	// COLLECT: if done.Coarsest, series may have no chunk left; Pump.Collect goes here
-	// (after flushing is given up).
+	p.expiry.emptied = p.expiry.emptied || done.Coarsest
 	return nil
 }
 
@@ -58,7 +65,7 @@ func (p *Pump) republish() {
 
 // expire is Expire, a minute after the last time, with its errors logged: the first of
 // several that say the same, and their end. What failed is tried again a minute later.
-func (p *Pump) expire() {
+func (p *Pump) expire(ctx context.Context) {
 	now := p.o.Clock.Now()
 	if p.holding() || now.Before(p.expiry.due) && p.expiry.due.Sub(now) <= expireEvery {
 		return
@@ -77,4 +84,29 @@ func (p *Pump) expire() {
 		p.o.Log.Info("what is older than the retention can be deleted again")
 	}
 	p.expiry.complaint = text
+	p.collect(ctx)
+}
+
+// collect begins a Collect if series may have lost their last chunk. It looks through keys
+// for seconds, in which the loop must go on.
+func (p *Pump) collect(ctx context.Context) {
+	p.flushing.Lock()
+	emptied := p.expiry.emptied
+	p.flushing.Unlock()
+	if !emptied || !p.expiry.collecting.CompareAndSwap(false, true) {
+		return
+	}
+	p.flushing.Lock()
+	p.expiry.emptied = false
+	p.flushing.Unlock()
+	p.expiry.collects.Go(func() {
+		defer p.expiry.collecting.Store(false)
+		removed, err := p.Collect(ctx)
+		switch {
+		case err != nil && !errors.Is(err, context.Canceled):
+			p.o.Log.Error("series without data could not be removed from the index; it is tried again after the next partition", "error", err)
+		case removed > 0:
+			p.o.Log.Info("series of which nothing is kept any more were removed from the index", "series", removed)
+		}
+	})
 }

@@ -146,7 +146,7 @@ func (p *Pump) loop(ctx context.Context) {
 			}
 		}
 		p.complain(err)
-		p.expire()
+		p.expire(ctx)
 	}
 }
 
@@ -429,6 +429,7 @@ func (p *Pump) Close() error {
 	if p.stop != nil {
 		p.stop()
 		<-p.done
+		p.expiry.collects.Wait()
 	}
 	err := p.flushAll()
 	p.view.Lock()

@@ -3,6 +3,7 @@ package flush
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync/atomic"
@@ -77,6 +78,9 @@ func (p *Pump) View() (*query.View, error) {
 func (p *Pump) incomplete() string {
 	if p.holding() {
 		return "the journal is being replayed after a crash: the last minutes may be incomplete until that is done"
+	}
+	if n := p.store.Damaged(); n > 0 {
+		return fmt.Sprintf("%d chunks of the store are damaged, and what cannot be read of them is missing; the server's log names them", n)
 	}
 	return ""
 }
