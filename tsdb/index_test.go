@@ -277,6 +277,7 @@ func BenchmarkSelect(b *testing.B) {
 						out = append(out, Selected{Ref{1, uint32(i) + 1}, ts})
 					}
 				}
+				require.LessOrEqual(b, len(out), len(tagsets))
 			}
 		})
 	}

@@ -26,7 +26,6 @@ type encoder struct {
 	hist  [1 << histBits]uint32
 	nlogn [MaxSlots + 1]float32 // c * log2 c
 	other []byte
-	multi []int // of gauges: those with more readings than one
 }
 
 // tableBits is roughly what a code's table takes for each symbol that it spans.
