@@ -21,7 +21,7 @@ var imports = map[string][]string{
 	"internal/metric":  {},
 	"internal/clock":   {},
 	"internal/bucket":  {"internal/metric"},
-	"internal/chunk":   {"internal/metric", "internal/bucket", "internal/mutant"},
+	"internal/chunk":   {"internal/metric", "internal/bucket"},
 	"internal/matcher": {"internal/metric"},
 	"internal/tally":   {},
 	"internal/mutant":  {},
@@ -38,26 +38,26 @@ var imports = map[string][]string{
 	"query":  {"internal/metric", "internal/clock", "internal/bucket", "internal/matcher"},
 	// 3, edges; flush is what connects the mechanisms, and ledger and selfmon read
 	// it. In this order, so that there is no circle.
-	"web":             {"internal/metric", "internal/clock", "internal/matcher", "agg", "ingest", "query"},
+	"web":             {"internal/metric", "internal/clock", "agg", "ingest", "query"},
 	"internal/flush":  {"internal/metric", "internal/clock", "internal/mutant", "internal/bucket", "internal/journal", "internal/matcher", "agg", "tsdb", "query"},
-	"internal/ledger": {"internal/metric", "internal/clock", "internal/dedupe", "internal/matcher", "ingest", "query", "internal/flush"},
+	"internal/ledger": {"internal/metric", "internal/clock", "internal/dedupe", "ingest", "query", "internal/flush"},
 	"internal/selfmon": {
 		"internal/metric", "agg", "tsdb", "internal/journal", "internal/dedupe", "ingest", "internal/flush", "internal/ledger",
 	},
 	"internal/reconcile": {
-		"internal/metric", "internal/clock", "internal/bucket", "internal/matcher", "internal/reference", "internal/journal", "agg", "tsdb", "ingest", "internal/flush",
+		"internal/metric", "internal/clock", "internal/bucket", "internal/reference", "internal/journal", "agg", "tsdb", "ingest", "internal/flush",
 	},
 	"internal/engine": {
 		"internal/dirsync", "internal/metric", "internal/clock", "internal/mutant", "internal/bucket", "internal/tally", "internal/journal", "internal/dedupe", "agg", "tsdb",
-		"ingest", "query", "internal/matcher", "internal/flush", "internal/reconcile",
+		"ingest", "query", "internal/flush", "internal/reconcile",
 	},
 	// 4, composition
 	"internal/config": {"internal/metric"},
 	"internal/app": {
 		"internal/metric", "internal/clock", "internal/dedupe", "agg", "tsdb", "ingest", "query", "web", "internal/flush", "internal/engine",
-		"internal/ledger", "internal/selfmon", "internal/config", "internal/matcher",
+		"internal/ledger", "internal/selfmon", "internal/config",
 	},
-	"internal/cli":  {"internal/metric", "internal/clock", "internal/config", "internal/app", "internal/engine", "internal/reconcile", "query"},
+	"internal/cli":  {"internal/metric", "internal/clock", "internal/config", "internal/app", "internal/engine", "internal/reconcile"},
 	".":             {"internal/cli"},
 	"internal/lint": {},
 	"internal/e2e":  {},
