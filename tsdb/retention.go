@@ -156,10 +156,6 @@ func (s *Store) Retention() (policy *metric.Policy, now metric.UnixSec) {
 	return &s.policy, s.ttl
 }
 
-// PolicyChanged returns what the retention's clock showed when the policy became what it
-// is; 0: it was never another. Of what lies before, a tier may hold less than the policy says.
-func (s *Store) PolicyChanged() metric.UnixSec { return s.changed }
-
 // writePolicies writes the policies, if they are not in the store.
 func (s *Store) writePolicies(w writer) error {
 	if s.policyWritten {

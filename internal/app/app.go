@@ -219,9 +219,6 @@ func (a *App) Start() {
 	})
 }
 
-// Ready is closed once the journal is replayed and everything is served.
-func (a *App) Ready() <-chan struct{} { return a.engine.Ready() }
-
 // Failed yields the error of a part that ended by itself.
 func (a *App) Failed() <-chan error { return a.failed }
 

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -96,42 +94,16 @@ func takeBackup(ctx context.Context, data, dir string) (r app.BackupReport, err 
 
 // askBackup waits as long as the server takes.
 func askBackup(ctx context.Context, server, dir string) (r app.BackupReport, err error) {
-	base, err := url.Parse(server)
-	if err != nil || base.Host == "" {
-		return r, usageError{fmt.Errorf("backup: %q is not a URL such as http://127.0.0.1:8127", server)}
-	}
 	body, err := json.Marshal(map[string]string{"dir": dir})
 	if err != nil {
 		panic("BUG: " + err.Error())
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base.JoinPath("api/backup").String(), bytes.NewReader(body))
+	answer, err := ask(ctx, "backup", server, http.MethodPost, "api/backup", body)
+	if errors.Is(err, context.Canceled) {
+		return r, errors.New("interrupted; the server goes on with it")
+	}
 	if err != nil {
 		return r, err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	resp, err := client.Do(req)
-	if err != nil {
-		var e *url.Error
-		if errors.As(err, &e) {
-			err = e.Err
-		}
-		if errors.Is(err, context.Canceled) {
-			return r, errors.New("interrupted; the server goes on with it")
-		}
-		return r, fmt.Errorf("cannot reach %s: %w; is 'cairn serve' running there? Where it is stopped, name its --data-dir", server, err)
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-	if err != nil {
-		return r, fmt.Errorf("read the answer of %s: %w", server, err)
-	}
-	if resp.StatusCode != http.StatusOK {
-		var e struct{ Error string }
-		if json.Unmarshal(answer, &e) != nil || e.Error == "" {
-			return r, fmt.Errorf("%s answered %s", server, resp.Status)
-		}
-		return r, errors.New(e.Error)
 	}
 	if err := json.Unmarshal(answer, &r); err != nil || r.Dir == "" {
 		return r, fmt.Errorf("the answer of %s is not Cairn's", server)

@@ -9,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"strings"
 	"text/tabwriter"
 
@@ -114,40 +113,15 @@ func verify(ctx context.Context, f verifyFlags) (*reconcile.Report, error) {
 
 // fetchReport waits as long as the server takes.
 func fetchReport(ctx context.Context, server string) (*reconcile.Report, error) {
-	base, err := url.Parse(server)
-	if err != nil || base.Host == "" {
-		return nil, usageError{fmt.Errorf("verify: %q is not a URL such as http://127.0.0.1:8127", server)}
+	body, err := ask(ctx, "verify", server, http.MethodGet, "api/verify", nil)
+	if errors.Is(err, context.Canceled) {
+		return nil, errors.New("interrupted")
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base.JoinPath("api/verify").String(), nil)
 	if err != nil {
 		return nil, err
 	}
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	resp, err := client.Do(req)
-	if err != nil {
-		var e *url.Error
-		if errors.As(err, &e) {
-			err = e.Err
-		}
-		if errors.Is(err, context.Canceled) {
-			return nil, errors.New("interrupted")
-		}
-		return nil, fmt.Errorf("cannot reach %s: %w; is 'cairn serve' running there? Where it is stopped, name its --data-dir", server, err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return nil, fmt.Errorf("read the answer of %s: %w", server, err)
-	}
-	if resp.StatusCode != http.StatusOK {
-		var e struct{ Error string }
-		if json.Unmarshal(body, &e) != nil || e.Error == "" {
-			return nil, fmt.Errorf("%s answered %s", server, resp.Status)
-		}
-		return nil, errors.New(e.Error)
-	}
 	var r reconcile.Report
-	if err := json.NewDecoder(bytes.NewReader(body)).Decode(&r); err != nil {
+	if err := json.Unmarshal(body, &r); err != nil {
 		return nil, fmt.Errorf("the answer of %s is not Cairn's: %w", server, err)
 	}
 	return &r, nil
