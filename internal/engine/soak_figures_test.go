@@ -110,8 +110,9 @@ func (s *soak) requireFlat() {
 	flat("the number of the journal's files", 1, 2, func(f *figuresOfHour) int64 { return int64(f.journalFiles) })
 	// Some buffers are pooled or not as it happens: 1 MiB of keys for each of four stripes,
 	// and the store's of 1 MiB and more.
-	// In a short run a third may have no restart that weighs it: then this bounds it.
-	flat("the heap of an engine", 1.25, 16<<20, func(f *figuresOfHour) int64 { return f.heap })
+	heap := func(f *figuresOfHour) int64 { return f.heap }
+	require.NotZero(s.t, most(before, heap), "no restart weighed an engine in the middle third: there is nothing to compare with")
+	flat("the heap of an engine", 1.25, 8<<20, heap)
 	flat("the number of goroutines", 1, 4, func(f *figuresOfHour) int64 { return int64(f.goroutines) })
 	flat("the number of descriptors", 1.25, 8, func(f *figuresOfHour) int64 { return int64(f.descriptors) })
 }

@@ -70,7 +70,7 @@ type soak struct {
 func TestSoak(t *testing.T) {
 	shape := soakShape{
 		days: 4, seed: 1, lead: 36 * 3600, step: 120, pass: 600, keep: "1s:2h,10s:6h,1m:12h,1h:1d", short: "1s:1h,1m:6h",
-		dense: 1, denseEvery: 20, sparse: 1, born: 4, life: 5, bornEvery: 240, restartEvery: 23, crashEach: 2, journal: 1 << 20,
+		dense: 1, denseEvery: 20, sparse: 1, born: 4, life: 5, bornEvery: 240, restartEvery: 15, crashEach: 2, journal: 1 << 20,
 	}
 	long := os.Getenv("CAIRN_SOAK_DAYS")
 	if long != "" {
