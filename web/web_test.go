@@ -157,7 +157,7 @@ func TestAssets(t *testing.T) {
 			total += len(a.gzip)
 		}
 	}
-	require.Less(t, total, 105_000, "bytes of the whole page, compressed")
+	require.Less(t, total, 100_000, "bytes of the whole page, compressed")
 }
 
 // TestPageObeysItsPolicy: nothing inline, nothing from elsewhere, and every file

@@ -47,7 +47,7 @@ func browserLedger(t *testing.T, b *browser) {
 	require.Zero(t, eval[int](p, `document.querySelectorAll('tr.wrong').length - 2`), "what was rejected, and its reason")
 	eventually(t, drawnLimit, func() (bool, string) {
 		text := eval[string](p, `document.querySelector('[data-testid="storage"]')?.innerText ?? ''`)
-		return strings.Contains(text, "Storage: ") && strings.Contains(text, "400 d") && strings.Contains(text, "Largest metrics"), text
+		return strings.Contains(text, "Storage: ") && strings.Contains(text, "400d") && strings.Contains(text, "Largest metrics"), text
 	})
 	require.Equal(t, "a", eval[string](p, `document.querySelector('[data-testid="storage-metrics"] tbody th').textContent`))
 	p.do(chromedp.Click(hook("total-name"))) // elsewhere

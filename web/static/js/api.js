@@ -1,11 +1,11 @@
 /** Requests to the server, and what they tell about the connection. */
 import { signal } from './lib.js';
 
-/** @typedef {import('./types.js').Status} Status */
-/** @typedef {import('./types.js').Metric} Metric */
-/** @typedef {import('./types.js').Tag} Tag */
-/** @typedef {import('./types.js').Quality} Quality */
-/** @typedef {import('./types.js').Result} Result */
+/** @typedef {import('./types/answers.js').Status} Status */
+/** @typedef {import('./types/answers.js').Metric} Metric */
+/** @typedef {import('./types/answers.js').Tag} Tag */
+/** @typedef {import('./types/answers.js').Quality} Quality */
+/** @typedef {import('./types/answers.js').Result} Result */
 
 /** A refusal by the server, in its own sentence. */
 export class ApiError extends Error {
@@ -101,7 +101,7 @@ export const getStatus = () => get('api/status');
 /** @returns {Promise<Quality>} */
 export const getQuality = () => get('api/quality?limit=1');
 
-/** @returns {Promise<import('./types.js').Storage>} */
+/** @returns {Promise<import('./types/answers.js').Storage>} */
 export const getStorage = () => get('api/storage?metrics=10');
 
 /** @returns {Promise<Metric[]>} */

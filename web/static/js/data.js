@@ -1,17 +1,18 @@
 /**
  * What the server said, as signals, and the loops that keep it fresh: one for the query, one for the
- * lists of metrics and tags, one for the ledger. None has two requests in flight, and all rest while the tab is hidden.
+ * lists of metrics and tags, one for the ledger, one for what is stored while that is shown. None has two requests in flight, and all rest while the tab is hidden.
  */
-import { ApiError, Unreachable, connection, getMetrics, getQuality, getQuery, getStatus, getTags } from './api.js';
+import { ApiError, Unreachable, connection, getMetrics, getQuality, getQuery, getStatus, getStorage, getTags } from './api.js';
 import { batch, computed, effect, signal, untracked } from './lib.js';
 import { defaultFn, hasFn, isKind } from './kinds.js';
 import { chooseMetric, live, query, update, view } from './state.js';
 
-/** @typedef {import('./types.js').Status} Status */
-/** @typedef {import('./types.js').Metric} Metric */
-/** @typedef {import('./types.js').Tag} Tag */
-/** @typedef {import('./types.js').Quality} Quality */
-/** @typedef {import('./types.js').Result} Result */
+/** @typedef {import('./types/answers.js').Status} Status */
+/** @typedef {import('./types/answers.js').Metric} Metric */
+/** @typedef {import('./types/answers.js').Tag} Tag */
+/** @typedef {import('./types/answers.js').Quality} Quality */
+/** @typedef {import('./types/answers.js').Result} Result */
+/** @typedef {import('./types/answers.js').Storage} Storage */
 
 const SECOND = 1000;
 /** Lists change slowly; this is also the heartbeat that notices a lost server while no query runs. */
@@ -27,6 +28,8 @@ export const metrics = signal(/** @type {Metric[] | null} */ (null));
 export const tags = signal({ metric: '', tags: /** @type {Tag[]} */ ([]) });
 /** null until the first answer. @type {import('../vendor/signals-core.js').Signal<Quality | null>} */
 export const quality = signal(/** @type {Quality | null} */ (null));
+/** null until the first answer. @type {import('../vendor/signals-core.js').Signal<Storage | null>} */
+export const storage = signal(/** @type {Storage | null} */ (null));
 /** Somebody looks at its figures: they are read each second. */
 export const watching = signal(false);
 /** The last good answer; stays until a newer one is there. */
@@ -122,57 +125,57 @@ function follow(text) {
   };
 }
 
+/**
+ * What the server answered; null where it could not be asked, of which the header tells.
+ * @template T
+ * @param {Promise<T>} answer
+ */
+async function tried(answer) {
+  try {
+    return await answer;
+  } catch (error) {
+    if (!(error instanceof ApiError || error instanceof Unreachable)) throw error;
+    return null;
+  }
+}
+
 /** Reads the tags of the current metric anew. */
 export async function refreshTags() {
   const { m: metric, kind: named } = view.peek();
   if (metric === '') return;
-  try {
-    const list = await getTags(metric, named);
-    if (view.peek().m === metric && view.peek().kind === named) tags.value = { metric, tags: list };
-  } catch (error) {
-    if (!(error instanceof ApiError || error instanceof Unreachable)) throw error;
-  }
+  const list = await tried(getTags(metric, named));
+  if (list !== null && view.peek().m === metric && view.peek().kind === named) tags.value = { metric, tags: list };
 }
 
 /** Reads the list of metrics anew, and chooses one if the link named none. */
 export async function refreshMetrics() {
-  try {
-    const list = await getMetrics();
-    metrics.value = list;
-    if (view.peek().m === '' && list.length > 0) {
-      const latest = list.reduce((a, b) => (b.last_seen > a.last_seen ? b : a));
-      update({ m: latest.metric, kind: latest.conflict ? latest.kind : '' }, { replace: true });
-    }
-  } catch (error) {
-    if (!(error instanceof ApiError || error instanceof Unreachable)) throw error;
+  const list = await tried(getMetrics());
+  if (list === null) return;
+  metrics.value = list;
+  if (view.peek().m === '' && list.length > 0) {
+    const latest = list.reduce((a, b) => (b.last_seen > a.last_seen ? b : a));
+    update({ m: latest.metric, kind: latest.conflict ? latest.kind : '' }, { replace: true });
   }
 }
 
 async function refreshStatus() {
-  try {
-    const s = await getStatus();
-    skew = s.now - Date.now() / 1000;
-    status.value = s;
-  } catch (error) {
-    if (!(error instanceof ApiError || error instanceof Unreachable)) throw error;
-  }
+  const s = await tried(getStatus());
+  if (s === null) return;
+  skew = s.now - Date.now() / 1000;
+  status.value = s;
 }
 
-async function refreshQuality() {
-  try {
-    quality.value = await getQuality();
-  } catch (error) {
-    if (!(error instanceof ApiError || error instanceof Unreachable)) throw error;
-  }
-}
-
-function followQuality() {
+/**
+ * Does a step again and again, until the returned function is called.
+ * @param {() => Promise<number>} step answers how many ms to wait for the next one
+ */
+function repeat(step) {
   /** @type {number | undefined} */
   let timer;
   let stopped = false;
   const run = async () => {
-    await refreshQuality();
-    if (!stopped) timer = setTimeout(run, watching.peek() ? SECOND : LISTS_EVERY);
+    const wait = await step();
+    if (!stopped) timer = setTimeout(run, wait);
   };
   run();
   return () => {
@@ -181,25 +184,37 @@ function followQuality() {
   };
 }
 
+function followQuality() {
+  return repeat(async () => {
+    const q = await tried(getQuality());
+    if (q !== null) quality.value = q;
+    return watching.peek() ? SECOND : LISTS_EVERY;
+  });
+}
+
+/** The server measures what it stores once a minute; a first count is soon done. */
+const STORAGE_EVERY = 60_000;
+const STORAGE_SOON = 2_000;
+
+/** Reads what is stored, until the returned function is called. */
+export function followStorage() {
+  return repeat(async () => {
+    const s = await tried(getStorage());
+    if (s !== null) storage.value = s;
+    return s === null || s.as_of === null ? STORAGE_SOON : STORAGE_EVERY;
+  });
+}
+
 function followLists() {
-  /** @type {number | undefined} */
-  let timer;
-  let stopped = false;
   let statusRead = -Infinity;
-  const run = async () => {
+  return repeat(async () => {
     const due = performance.now() - statusRead >= LISTS_EVERY || status.peek() === null;
     await Promise.all([refreshMetrics(), due ? refreshStatus() : null]);
     if (due) statusRead = performance.now();
     await refreshTags();
-    if (stopped) return;
     const hurry = connection.peek().state === 'lost' || metrics.peek() === null || isEmpty.peek();
-    timer = setTimeout(run, hurry ? SECOND : LISTS_EVERY);
-  };
-  run();
-  return () => {
-    stopped = true;
-    clearTimeout(timer);
-  };
+    return hurry ? SECOND : LISTS_EVERY;
+  });
 }
 
 /** Starts the loops. Called once. */

@@ -14,7 +14,7 @@ import { update, view } from './state.js';
 /** @param {{name: string, hint?: string, children?: any}} props */
 const Fact = ({ name, hint, children }) => html`<div title=${hint}><dt>${name}</dt><dd>${children}</dd></div>`;
 
-/** @param {import('./types.js').Result} r */
+/** @param {import('./types/answers.js').Result} r */
 function exactly(r) {
   if (r.total === null) return 'There is no event to read it from.';
   const limit = precision(r.fn);

@@ -50,7 +50,7 @@ function Value({ value, chosen, other, not, series, onClick }) {
     <span class="muted">${other ? (not ? 'included' : 'excluded') : series}</span></button>`;
 }
 
-/** @param {{tag: import('./types.js').Tag, not: boolean}} props */
+/** @param {{tag: import('./types/answers.js').Tag, not: boolean}} props */
 function Values({ tag, not }) {
   const [needle, setNeedle] = useState('');
   const { f } = view.value;

@@ -29,7 +29,7 @@ const GRACE = 10;
 
 /**
  * The part of the window that has passed, in seconds: a rate over hours that have not come yet would be wrong.
- * @param {import('./types.js').Result} r
+ * @param {import('./types/answers.js').Result} r
  */
 export function elapsed(r) {
   const now = r.sealed_until + (status.value?.grace ?? GRACE);
@@ -91,7 +91,7 @@ function Head({ id, text, title, sort }) {
 
 /**
  * What the query's limit cut off. It stands above the table, because the chart lacks it too.
- * @param {{r: import('./types.js').Result}} props
+ * @param {{r: import('./types/answers.js').Result}} props
  */
 function Cut({ r }) {
   const shown = r.series.reduce((sum, s) => sum + (s.total ?? 0), 0);

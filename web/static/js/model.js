@@ -7,7 +7,7 @@ import { assignSlots, inks, palette } from './palette.js';
 import { view } from './state.js';
 
 /**
- * @typedef {import('./types.js').Series & {key: string, label: {key: string, value: string}[], color: string, on: boolean,
+ * @typedef {import('./types/answers.js').Series & {key: string, label: {key: string, value: string}[], color: string, on: boolean,
  *   bottoms: (number | null)[], tops: (number | null)[]}} Drawn  bottoms and tops are the ends of each bar
  * @typedef {{series: Drawn[], visible: Drawn[], type: string, fn: string, times: number[], from: number, to: number, step: number,
  *   sealedUntil: number, low: number, high: number, points: number, hasOpen: boolean,
@@ -16,7 +16,7 @@ import { view } from './state.js';
 
 /**
  * A series' identity in links: its tags as filters, sorted.
- * @param {import('./types.js').Tags} tags
+ * @param {import('./types/answers.js').Tags} tags
  */
 export function seriesKey(tags) {
   const pairs = Object.entries(tags).flatMap(([key, value]) => [value].flat().map((v) => `${escape(key)}:${escape(v)}`));
@@ -24,7 +24,7 @@ export function seriesKey(tags) {
 }
 
 /**
- * @param {import('./types.js').Tags} tags
+ * @param {import('./types/answers.js').Tags} tags
  */
 function labelOf(tags) {
   return Object.entries(tags).map(([key, value]) => ({ key, value: [value].flat().map((v) => v || '(empty)').join(' + ') }));

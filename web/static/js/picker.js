@@ -5,7 +5,7 @@ import { html, useEffect, useRef, useState } from './lib.js';
 import { choose as chooseRow, isEmpty, kind, metrics, refreshMetrics, since } from './data.js';
 import { view } from './state.js';
 
-/** @typedef {import('./types.js').Metric} Metric */
+/** @typedef {import('./types/answers.js').Metric} Metric */
 
 /** Enough to scroll through; more are found by typing. */
 const SHOWN = 100;

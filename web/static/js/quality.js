@@ -1,11 +1,11 @@
-/** The ledger's light in the header, and under it what became of every event. */
-import { quality, watching } from './data.js';
-import { clock, exact, size } from './format.js';
+/** The ledger's light in the header, and under it what became of every event, and what is stored. */
+import { followStorage, quality, storage, watching } from './data.js';
+import { ago, clock, duration, exact, size } from './format.js';
 import { html, useEffect, useState } from './lib.js';
 import { Popover } from './popover.js';
-import { StorageSection } from './storage.js';
 
-/** @typedef {import('./types.js').Quality} Quality */
+/** @typedef {import('./types/answers.js').Quality} Quality */
+/** @typedef {import('./types/answers.js').Storage} Storage */
 
 /** @param {number} ms */
 const millis = (ms) => `${exact(Number(ms.toPrecision(3)))} ms`;
@@ -77,6 +77,56 @@ function Figures({ q }) {
         ${q.disk.free !== null && html`<${Row} name=${q.disk.short ? 'Disk free: too little, nothing is written' : 'Disk free'} value=${size(q.disk.free)} loss=${q.disk.short} />`}
       </tbody>
     </table>`;
+}
+
+/** @param {number | null} n */
+const each = (n) => (n === null ? '–' : exact(Number(n.toPrecision(3))));
+
+/** @param {number | null} unix */
+const since = (unix) => (unix === null ? '–' : ago(Date.now() / 1000 - unix));
+
+/** @param {{name: string, bytes: number, title?: string}} props */
+function Rest({ name, bytes, title }) {
+  return html`<tr title=${title}><th scope="row" colspan="3" class="rest">${name}</th><td>${size(bytes)}</td><td></td></tr>`;
+}
+
+/** @param {{s: Storage}} props */
+function Tiers({ s }) {
+  return html`<table class="ledger stored">
+    <caption>Storage: ${size(s.total_bytes)}</caption>
+    <thead><tr><th scope="col">Tier</th><th scope="col">Kept</th><th scope="col">Since</th><th scope="col">On disk</th><th scope="col" title="Bytes of a bucket with an event">each</th></tr></thead>
+    <tbody>${s.tiers.map((t) => html`<tr key=${t.tier}><th scope="row">${t.tier}</th><td>${t.kept_s === 0 ? 'no' : duration(t.kept_s)}</td>
+      <td title=${t.oldest === null ? '' : clock(t.oldest)}>${since(t.oldest)}</td><td>${size(t.bytes)}</td><td>${each(t.bytes_per_sample)}</td></tr>`)}</tbody>
+    <tbody>
+      <${Rest} name="Metrics and series" bytes=${s.index_bytes} />
+      <${Rest} name="Written lately" bytes=${s.log_bytes} title="Of all of these; it goes to tables later" />
+      <${Rest} name="Accounts and files" bytes=${s.other_bytes + s.file_bytes} />
+      <${Rest} name="Journal" bytes=${s.journal_bytes} />
+    </tbody>
+  </table>`;
+}
+
+/** @param {{s: Storage}} props */
+function Metrics({ s }) {
+  if (s.as_of === null) return html`<p class="muted">Metrics are being counted.</p>`;
+  if (s.metrics.length === 0) return null;
+  const more = s.metrics_total - s.metrics.length;
+  return html`<table class="ledger stored" data-testid="storage-metrics">
+    <caption>Largest metrics, as of ${clock(s.as_of)}</caption>
+    <thead><tr><th scope="col">Metric</th><th scope="col">Series</th><th scope="col">In tables</th></tr></thead>
+    <tbody>${s.metrics.map((m) => html`<tr key=${`${m.kind} ${m.metric}`}><th scope="row" class="long" title=${`${m.metric} (${m.kind})`}>${m.metric}</th>
+      <td>${exact(m.series)}</td><td>${size(m.bytes)}</td></tr>`)}</tbody>
+  </table>
+  ${more > 0 && html`<p class="muted">${`and ${exact(more)} more`}</p>`}
+  ${s.damaged.map((text) => html`<p key=${text} class="wrong">${text}</p>`)}`;
+}
+
+/** Asks the server while it is shown. */
+function StorageSection() {
+  useEffect(followStorage, []);
+  const s = storage.value;
+  if (s === null) return null;
+  return html`<section data-testid="storage" aria-label="Storage"><${Tiers} s=${s} /><${Metrics} s=${s} /></section>`;
 }
 
 /** What the light says, in a word. @param {Quality} q */
