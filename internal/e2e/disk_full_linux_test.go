@@ -49,7 +49,7 @@ func TestDiskBelowItsFloor(t *testing.T) {
 	t.Parallel()
 	d := newSmallDisk(t)
 	s := startServer(t, "--data-dir", d.Data(), "--min-free-disk", "16MiB")
-	q := &sequencer{t: t, s: s}
+	q := newSequencer(t, s)
 	require.Equal(t, 200, q.Next())
 	s.Send("sent:1|c")
 	d.Fill(8 << 20)
@@ -126,7 +126,7 @@ func startOnFullDisk(t *testing.T) (*smallDisk, *server, *sequencer) {
 	t.Helper()
 	d := newSmallDisk(t)
 	s := startServer(t, "--data-dir", d.Data(), "--min-free-disk", "1")
-	q := &sequencer{t: t, s: s}
+	q := newSequencer(t, s)
 	for range 3 {
 		require.Equal(t, 200, q.Next())
 	}
@@ -248,7 +248,7 @@ func TestStoppedBelowTheFloor(t *testing.T) {
 	t.Parallel()
 	d := newSmallDisk(t)
 	s := startServer(t, "--data-dir", d.Data(), "--min-free-disk", "16MiB")
-	q := &sequencer{t: t, s: s}
+	q := newSequencer(t, s)
 	require.Equal(t, 200, q.Next())
 	d.Fill(8 << 20)
 	q.Await(503, seenLimit)

@@ -51,7 +51,7 @@ func files(t *testing.T, dir string) map[string]file {
 func TestASecondProcessTouchesNothing(t *testing.T) {
 	t.Parallel()
 	s := startWith(t, nil, "--grace", "1s", "--flush-interval", "1h")
-	q := &sequencer{t: t, s: s}
+	q := newSequencer(t, s)
 	require.Equal(t, 200, q.Next())
 	s.Send("sent:7|c")
 	eventually(t, seenLimit, func() (bool, string) {

@@ -15,18 +15,22 @@ import (
 type sequencer struct {
 	t       testing.TB
 	s       *server
+	at      int64 // Unix seconds: the latest time of an event, the same when it is sent again
 	next    int
 	acked   []int
 	refused []int
+}
+
+func newSequencer(t testing.TB, s *server) *sequencer {
+	return &sequencer{t: t, s: s, at: time.Now().Unix()}
 }
 
 // batch is number n: events that do not compress, of a metric of its own each.
 func (q *sequencer) batch(n int) []byte {
 	rng := rand.New(rand.NewPCG(uint64(n), 1))
 	var b strings.Builder
-	at := time.Now().Unix() / 600 * 600 // the same when it is sent again
 	for range 300 {
-		fmt.Fprintf(&b, "batch%d:1|c|#id:%016x%016x|T%d\n", n, rng.Uint64(), rng.Uint64(), at-int64(rng.IntN(300)))
+		fmt.Fprintf(&b, "batch%d:1|c|#id:%016x%016x|T%d\n", n, rng.Uint64(), rng.Uint64(), q.at-int64(rng.IntN(300)))
 	}
 	return []byte(b.String())
 }
