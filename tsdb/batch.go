@@ -36,7 +36,8 @@ type Batch struct {
 	ids         []metric.ID // of newIDs, in the order in which they came
 	added       []newSeries
 	removed     []Ref
-	gone        []uint32 // metrics
+	gone        []uint32  // metrics
+	deletion    *deletion // nil: nothing is deleted
 	seen        map[uint32]metric.UnixSec
 	annotations []metric.Annotation
 	sequences   []Sequence

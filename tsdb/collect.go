@@ -14,27 +14,30 @@ import (
 	"cairn/internal/metric"
 )
 
-// RemoveSeries removes series from the index with the batch: on disk with Commit, in
+// removeSeries removes series from the index with the batch: on disk with Commit, in
 // memory with Publish. The caller removes their chunks, in the same commit or before
 // it, and has nothing for them in this batch. Their numbers are used again once no
 // snapshot of before is open. Their metrics stay, until a Collect.
-func (b *Batch) RemoveSeries(refs []Ref) { b.removed = append(b.removed, refs...) }
+func (b *Batch) removeSeries(refs []Ref) { b.removed = append(b.removed, refs...) }
 
-// writeRemoved deletes the index entries of what is removed.
+// writeRemoved deletes the index entries of what is removed, and what else a Delete deletes.
 func (b *Batch) writeRemoved(w pebbleBatch) error {
 	var key []byte
 	for _, r := range b.removed {
 		key = appendSeriesKey(key[:0], r.metric, r.series)
-		if err := w.b.Delete(key, nil); err != nil {
+		if err := w.Delete(key); err != nil {
 			return err
 		}
 	}
 	for _, no := range b.gone {
-		if err := errors.Join(w.b.Delete(metricKey(prefixMetric, no), nil), w.b.Delete(metricKey(prefixLastSeen, no), nil)); err != nil {
+		if err := errors.Join(w.Delete(metricKey(prefixMetric, no)), w.Delete(metricKey(prefixLastSeen, no))); err != nil {
 			return err
 		}
 	}
-	return nil
+	if b.deletion == nil {
+		return nil
+	}
+	return b.deletion.write(w)
 }
 
 // publishRemoved takes what was removed out of the index. The caller holds its lock.

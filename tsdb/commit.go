@@ -33,6 +33,7 @@ type pebbleBatch struct{ b *pebble.Batch }
 
 func (p pebbleBatch) Set(key, value []byte) error         { return p.b.Set(key, value, nil) }
 func (p pebbleBatch) Merge(key, value []byte) error       { return p.b.Merge(key, value, nil) }
+func (p pebbleBatch) Delete(key []byte) error             { return p.b.Delete(key, nil) }
 func (p pebbleBatch) DeleteRange(start, end []byte) error { return p.b.DeleteRange(start, end, nil) }
 
 // maxTable is the size at which a table ends and the next one begins, in bytes

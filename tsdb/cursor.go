@@ -203,6 +203,11 @@ func (b *Batch) newTotals() Totals {
 	t.Units += b.units
 	t.Expired += b.expired.events
 	t.ExpiredUnits += b.expired.units
+	if d := b.deletion; d != nil {
+		t.Deleted += d.Events
+		t.DeletedUnits += d.Units
+		t.DeletedSeries += uint64(d.Series)
+	}
 	return t
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"cairn/internal/matcher"
 	"cairn/internal/metric"
 )
 
@@ -160,6 +161,50 @@ func (r *retained) check(t require.TestingT, s *Store) {
 	require.InDelta(t, r.units, totals.Units, 1e-6)
 }
 
+// delete deletes the series of a metric whose tag is below n.
+func (r *retained) delete(t require.TestingT, s *Store, id metric.ID, n int) {
+	m, err := matcher.New("i", matcher.Regexp, fmt.Sprintf("[0-%d]", n-1))
+	require.NoError(t, err)
+	sel := s.Select(id, matcher.List{m})
+	if len(sel) == 0 {
+		return
+	}
+	units, coarsest := 0.0, testPolicy.Of(id.Name).Coarsest()
+	for _, tier := range metric.Tiers {
+		for series, secs := range r.tiers[tier] {
+			if series.ID != id || !m.Match(series.Tags) {
+				continue
+			}
+			for _, v := range secs {
+				if tier == coarsest {
+					units += v
+				}
+			}
+			delete(r.tiers[tier], series)
+		}
+	}
+	before, all := s.Totals(), len(s.Select(id, all))
+	b := s.NewBatch()
+	got, err := b.Delete(context.Background(), id, sel, r.clock)
+	require.NoError(t, err)
+	require.NoError(t, b.Commit())
+	b.Publish()
+	require.Equal(t, len(sel) == all, got.Whole)
+	require.Equal(t, got.Whole, !s.Known(id))
+	events := uint64(0)
+	if got.Whole {
+		for k := range r.held {
+			if k.name == id.Name {
+				events += r.held[k]
+				delete(r.held, k)
+			}
+		}
+	}
+	require.Equal(t, events, got.Events)
+	require.InDelta(t, units, got.Units, 1e-6)
+	require.InDelta(t, before.DeletedUnits+units, s.Totals().DeletedUnits, 1e-6)
+}
+
 func openRetained(t require.TestingT, fs vfs.FS, p metric.Policy) *Store {
 	s, err := Open("data", Options{FS: fs, Cache: 1 << 20, Retention: p})
 	require.NoError(t, err)
@@ -175,7 +220,7 @@ func TestRetentionAgainstOracle(t *testing.T) {
 		s, want := openRetained(t, fs, testPolicy), newRetained()
 		now := metric.UnixSec(1_700_000_000)
 		for range 3 + pick(12) {
-			switch pick(6) {
+			switch pick(7) {
 			case 0, 1:
 				s.bulkRows = []int{1, 1000}[pick(2)]
 				b := s.NewBatch()
@@ -212,6 +257,8 @@ func TestRetentionAgainstOracle(t *testing.T) {
 				left := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: []int{0, 50, 100}[pick(3)], RNG: rand.New(rand.NewPCG(uint64(pick(1000)), 0))})
 				require.NoError(t, s.Close())
 				fs, s = left, openRetained(t, left, testPolicy)
+			case 6:
+				want.delete(t, s, seriesOf(fmt.Sprintf("m%d", pick(5))).ID, []int{1, 2, 6}[pick(3)])
 			}
 			want.check(t, s)
 		}

@@ -120,7 +120,7 @@ func TestIndexAgainstModel(t *testing.T) {
 				for id, series := range o {
 					for ts, no := range series {
 						if no%3 == 0 {
-							b.RemoveSeries([]Ref{{s.index.byID[id].no, no}})
+							b.removeSeries([]Ref{{s.index.byID[id].no, no}})
 							delete(series, ts)
 						}
 					}
@@ -164,7 +164,7 @@ func TestChurnDoesNotGrow(t *testing.T) {
 			s = open(t, fs)
 		}
 		b := s.NewBatch()
-		b.RemoveSeries(old)
+		b.removeSeries(old)
 		require.NoError(t, b.Commit())
 		b.Publish()
 		old = nil
@@ -204,7 +204,7 @@ func TestNumbersWaitForSnapshots(t *testing.T) {
 	first := add("a")
 	snap := s.Snapshot()
 	b := s.NewBatch()
-	b.RemoveSeries([]Ref{first})
+	b.removeSeries([]Ref{first})
 	require.NoError(t, b.Commit())
 	b.Publish()
 	later := s.Snapshot()

@@ -16,6 +16,7 @@ const (
 	prefixAnnotation = 0x13
 	prefixSequence   = 0x14
 	prefixAccount    = 0x15
+	prefixDeleted    = 0x16
 )
 
 var (
