@@ -26,7 +26,9 @@ func (x *Executor) Metrics() ([]MetricInfo, error) {
 	}
 	out := make([]MetricInfo, 0, len(all))
 	for _, m := range all {
-		out = append(out, m)
+		if m.Series > 0 { // else they were deleted or have expired, and memory knows their names still
+			out = append(out, m)
+		}
 	}
 	slices.SortFunc(out, func(a, b MetricInfo) int {
 		return cmp.Or(strings.Compare(a.ID.Name, b.ID.Name), cmp.Compare(a.ID.Kind, b.ID.Kind))

@@ -69,12 +69,13 @@ func (x *Executor) Run(ctx context.Context, r Request) (*Result, error) {
 		return nil, err
 	}
 	for _, s := range v.Open {
-		if err := run.scan(ctx, s); err != nil {
+		if err := run.scan(ctx, run.selected(s)); err != nil {
 			return nil, err
 		}
 	}
+	stored := run.selected(v.Store) // of the same instant: afterwards series may be deleted
 	v.OpenDone()
-	if err := run.scan(ctx, v.Store); err != nil {
+	if err := run.scan(ctx, stored); err != nil {
 		return nil, err
 	}
 	res := run.result()
@@ -147,9 +148,12 @@ func (q *run) column(g *group) ([]float64, error) {
 	return g.values, nil
 }
 
-func (q *run) scan(ctx context.Context, s Source) error {
+func (q *run) selected(s Source) Selection {
 	q.known = q.known || slices.Contains(s.Kinds(q.r.Metric), q.id.Kind)
-	sel := s.Select(q.id, q.r.Filters)
+	return s.Select(q.id, q.r.Filters)
+}
+
+func (q *run) scan(ctx context.Context, sel Selection) error {
 	tags := sel.Tags()
 	if len(tags) == 0 {
 		return nil

@@ -52,7 +52,8 @@ type MetricInfo struct {
 // View is all buckets at one instant, each exactly once.
 type View struct {
 	// Open sources are read first: until OpenDone is called nothing can be
-	// flushed.
+	// flushed, or deleted. What is selected of Store until then is of the same instant, and
+	// can be read later.
 	Open     []Source
 	OpenDone func()
 	Store    Source

@@ -267,6 +267,9 @@ func (b *Batch) Commit() error {
 		return fmt.Errorf("commit: %w", err)
 	}
 	b.s.policyWritten = true
+	if b.deletion != nil {
+		_, _ = b.s.db.AsyncFlush() // once a table has the deletions, Pebble sees what it may drop; it fails where nothing may be written
+	}
 	return nil
 }
 

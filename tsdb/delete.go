@@ -10,6 +10,7 @@ import (
 
 	"cairn/internal/chunk"
 	"cairn/internal/metric"
+	"cairn/internal/mutant"
 )
 
 // maxDeletedChunks bounds what a batch deletes of a part of a metric, chunk by chunk: it is
@@ -188,9 +189,15 @@ func (d *deletion) write(w pebbleBatch) error {
 		}
 	}
 	for rest := d.chunks; len(rest) > 0; rest = rest[chunkKeyLen:] {
+		if mutant.On("deleted-hours-kept") && rest[0] == byte(metric.Tier1h) {
+			continue
+		}
 		if err := w.Delete(rest[:chunkKeyLen]); err != nil {
 			return err
 		}
+	}
+	if mutant.On("deleted-accounts-kept") {
+		d.accounts = nil
 	}
 	for i, n := range d.accounts {
 		key = appendAccountKey(key[:0], n.tier, n.partition, n.metric)

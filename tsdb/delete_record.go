@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"cairn/internal/metric"
+	"cairn/internal/mutant"
 )
 
 // A record of a deletion says, of a metric, up to where the journal may tell of what is not
@@ -106,6 +107,9 @@ func (d *deletion) writeRecord(w pebbleBatch) error {
 		if err := w.Set(recordKey(metric.ID{}), d.forgotten[n-1].value()); err != nil {
 			return err
 		}
+	}
+	if mutant.On("deletion-not-recorded") {
+		return nil
 	}
 	return w.Set(recordKey(d.record.id), d.record.value())
 }

@@ -82,6 +82,7 @@ type Engine struct {
 
 	verify    alone
 	backup    alone
+	deletion  alone
 	storage   storage
 	real      bool // it is on the disk
 	replaying atomic.Bool
@@ -312,6 +313,7 @@ func (e *Engine) Close() error {
 	e.disk.hurry()
 	e.verify.close()
 	e.backup.close()
+	e.deletion.close()
 	e.storage.close()
 	e.Batches.Close()
 	e.stopping.Store(true)

@@ -54,6 +54,12 @@ func (w *world) actions(t *rapid.T) map[string]func(*rapid.T) {
 			w.clock.Advance([]time.Duration{300 * time.Millisecond, 3 * time.Second, 11 * time.Second, 100 * time.Second}[w.pick(4)])
 			w.tick()
 		},
+		"delete": func(t *rapid.T) {
+			if !w.ready {
+				t.Skip("it waits for the replay")
+			}
+			w.delete()
+		},
 		"replay": func(t *rapid.T) {
 			if w.ready {
 				t.Skip("it is done")
@@ -97,7 +103,7 @@ func (w *world) finish() {
 		w.again(b)
 	}
 	w.close()
-	require.EqualValues(w.t, len(w.sure), w.e.Store.Totals().Events)
+	require.EqualValues(w.t, len(w.sure)+w.gone, w.e.Store.Totals().Events)
 	w.open()
 	w.replay()
 	require.Zero(w.t, w.e.Recovered().Events)

@@ -202,6 +202,15 @@ func (w *world) settle(sure []event, units [][]event) []event {
 		}
 		why = append(why, fmt.Sprintf("with units %b of %d:\n%s", set, len(units), d))
 	}
+	if w.going != nil {
+		events := slices.DeleteFunc(slices.Clone(all), w.going)
+		d := differences(answersOf(events), got)
+		if d == "" && w.events() == number(all) {
+			w.gone += number(all) - number(events)
+			return events
+		}
+		why = append(why, fmt.Sprintf("with the deletion, and %d events:\n%s", w.events(), d))
+	}
 	require.Fail(w.t, "the engine has something else than what was taken", "%s", strings.Join(why, "\n"))
 	return nil
 }
@@ -222,10 +231,10 @@ func number(events []event) int {
 	return n
 }
 
-// events is how many count.
+// events is how many count, or are being deleted.
 func (w *world) events() int {
 	s := w.e.Pump.Stats()
-	return int(w.e.Store.Totals().Events + s.Open + s.Frozen)
+	return int(w.e.Store.Totals().Events+s.Open+s.Frozen) - w.gone
 }
 
 var kinds = map[string]metric.Kind{

@@ -27,6 +27,8 @@ type image struct {
 	at      time.Time
 	sure    []event
 	units   [][]event
+	going   func(event) bool
+	gone    int
 	batches []*batch
 	flying  []*batch
 }
@@ -87,7 +89,7 @@ func (c *camera) look(op errorfs.Op) {
 		return
 	}
 	m := image{
-		op: op, mem: lose(w.mem, c.rng), at: w.clock.Now(), sure: slices.Clone(w.sure), units: slices.Clone(w.units),
+		op: op, mem: lose(w.mem, c.rng), at: w.clock.Now(), sure: slices.Clone(w.sure), units: slices.Clone(w.units), going: w.going, gone: w.gone,
 		batches: slices.Clone(w.batches), flying: slices.Clone(w.flying),
 	}
 	for _, b := range m.flying {
@@ -229,10 +231,14 @@ func (w *world) work() {
 	case n < 15:
 		w.clock.Advance(time.Second)
 		w.tick()
-	case n < 18:
+	case n < 17:
 		w.clock.Advance(time.Duration(w.pick(15)) * time.Second)
 		w.tick()
 		w.flush()
+	case n < 18:
+		if w.ready {
+			w.delete()
+		}
 	default:
 		w.close()
 		w.restart()
@@ -265,6 +271,7 @@ func (m *image) check(t *testing.T, o Options, rng *rand.Rand) {
 	w.open()
 	w.replay()
 	w.sure = w.settle(m.sure, m.units)
+	w.going = nil
 	after := lose(m.mem, rng) // nothing was flushed yet: a replay again gives the same
 	w.clock.Advance(time.Duration(rng.IntN(30)) * time.Second)
 	w.tick()
@@ -276,6 +283,7 @@ func (m *image) check(t *testing.T, o Options, rng *rand.Rand) {
 	for _, left := range []*vfs.MemFS{during, after, lose(m.mem, rng)} {
 		if left != nil {
 			again := m.world(t, o, left, rng)
+			again.gone = w.gone
 			again.sure = w.sure
 			again.recovered()
 		}
@@ -294,6 +302,7 @@ func (m *image) world(t *testing.T, o Options, mem *vfs.MemFS, rng *rand.Rand) *
 	step := time.Duration(rng.IntN(60)-30) * time.Second
 	w.clock = clock.NewManual(m.at.Add(step))
 	w.mem, w.fs, w.batches = mem, mem, slices.Clone(m.batches)
+	w.going, w.gone = m.going, m.gone
 	return w
 }
 

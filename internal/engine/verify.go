@@ -96,7 +96,7 @@ func (e *Engine) Verify(ctx context.Context) (report *reconcile.Report, err erro
 	defer e.verify.end()
 	snapshot := e.Store.Snapshot()
 	defer func() { err = errors.Join(err, snapshot.Close()) }()
-	report, err = reconcile.Run(ctx, reconcile.Options{
+	report, err = reconcileWith(ctx, reconcile.Options{
 		Journal: e.Journal, Series: e.series, Snapshot: snapshot, Clock: e.o.Clock, Pacer: reconcile.NewPacer(e.o.Clock), Partial: !e.o.JournalUDP,
 		Events: verifyEvents,
 	})
@@ -132,5 +132,13 @@ func VerifyDir(ctx context.Context, fs vfs.FS, dir string, c clock.Clock, log *s
 	}
 	snapshot := store.Snapshot()
 	defer func() { err = errors.Join(err, snapshot.Close()) }()
-	return reconcile.Run(ctx, reconcile.Options{Journal: records, Series: series, Snapshot: snapshot, Clock: c})
+	return reconcileWith(ctx, reconcile.Options{Journal: records, Series: series, Snapshot: snapshot, Clock: c})
+}
+
+// reconcileWith is reconcile.Run with what was deleted of the snapshot.
+func reconcileWith(ctx context.Context, o reconcile.Options) (report *reconcile.Report, err error) {
+	if o.Deleted, err = o.Snapshot.DeletedBelow(ctx); err != nil {
+		return nil, err
+	}
+	return reconcile.Run(ctx, o)
 }

@@ -15,6 +15,7 @@ import (
 	"pgregory.net/rapid"
 
 	"cairn/internal/journal"
+	"cairn/internal/matcher"
 	"cairn/internal/metric"
 	"cairn/internal/reconcile"
 	"cairn/tsdb"
@@ -86,6 +87,19 @@ func (a *aged) pass() {
 	}
 }
 
+// delete deletes a counter, or one series of it.
+func (a *aged) delete() {
+	name := []string{"a", "b"}[a.pick(2)] + []string{".count", ".whole"}[a.pick(2)]
+	var match matcher.List
+	if a.pick(2) == 0 {
+		m, err := matcher.New("k", matcher.Equal, "1")
+		require.NoError(a.t, err)
+		match = matcher.List{m}
+	}
+	_, err := a.e.Delete(context.Background(), metric.ID{Name: name}, match, false)
+	require.NoError(a.t, err)
+}
+
 // TestWhatExpiresVerifiesAsEqual sends old and new events, under policies that change,
 // and lets time pass: what is gone is no difference.
 func TestWhatExpiresVerifiesAsEqual(t *testing.T) {
@@ -97,17 +111,19 @@ func TestWhatExpiresVerifiesAsEqual(t *testing.T) {
 		a.open()
 		a.replay()
 		for range 10 + a.pick(30) {
-			switch a.pick(6) {
+			switch a.pick(7) {
 			case 0, 1, 2:
 				a.send()
 			case 3, 4:
 				a.pass()
 			case 5:
 				a.reopen()
+			case 6:
+				a.delete()
 			}
 		}
 		r := a.requireEqualReport()
-		require.Equal(t, r.Held.Stored, r.Held.Accounts+r.Held.Expired)
+		require.Equal(t, r.Held.Stored, r.Held.Accounts+r.Held.Expired+r.Held.Deleted)
 		sum.Checked.Buckets += r.Checked.Buckets
 		sum.Checked.Expired += r.Checked.Expired
 		sum.Tiers.Hours += r.Tiers.Hours

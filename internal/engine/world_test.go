@@ -42,9 +42,11 @@ type world struct {
 	ready   bool           // it has replayed
 	mark    metric.UnixSec // the watermark when the engine ended
 
-	mu    sync.Mutex // guards what a crash image is told; file operations take images
-	sure  []event    // are durable, or at least counted
-	units [][]event  // each of which may become durable by what is going on now
+	mu    sync.Mutex       // guards what a crash image is told; file operations take images
+	sure  []event          // are durable, or at least counted
+	units [][]event        // each of which may become durable by what is going on now
+	going func(event) bool // what is being deleted, once all units are durable; nil: nothing is
+	gone  int              // events that were deleted
 
 	fed      [2][]event // by datagram, not journaled yet; a crash loses them
 	batches  []*batch   // with a sequence, and acknowledged

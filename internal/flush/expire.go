@@ -44,7 +44,7 @@ func (p *Pump) Expire() error {
 		return err
 	}
 	p.expiry.last = now
-	p.republish() // readers go by the clock of their snapshot, so also if nothing was deleted
+	p.republish(func() {}) // readers go by the clock of their snapshot, so also if nothing was deleted
 	if done.Ranges == 0 && done.Events == 0 {
 		return nil
 	}
@@ -53,10 +53,12 @@ func (p *Pump) Expire() error {
 	return nil
 }
 
-// republish lets queries see the store as it is now.
-func (p *Pump) republish() {
+// republish lets queries see the store as it is now. with is called at the instant at which
+// they do.
+func (p *Pump) republish(with func()) {
 	next := share(p.store.Snapshot())
 	p.view.Lock()
+	with()
 	old := p.snapshot
 	p.snapshot = next
 	p.view.Unlock()

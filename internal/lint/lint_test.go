@@ -48,7 +48,7 @@ var imports = map[string][]string{
 		"internal/metric", "internal/clock", "internal/bucket", "internal/reference", "internal/journal", "agg", "tsdb", "ingest", "internal/flush",
 	},
 	"internal/engine": {
-		"internal/dirsync", "internal/metric", "internal/clock", "internal/mutant", "internal/bucket", "internal/tally", "internal/journal", "internal/dedupe", "agg", "tsdb",
+		"internal/dirsync", "internal/metric", "internal/clock", "internal/mutant", "internal/bucket", "internal/tally", "internal/matcher", "internal/journal", "internal/dedupe", "agg", "tsdb",
 		"ingest", "query", "internal/flush", "internal/reconcile",
 	},
 	// 4, composition
