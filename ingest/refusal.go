@@ -6,6 +6,7 @@ import "fmt"
 type Refusal struct {
 	Status   int    // of HTTP
 	Sentence string // what was wrong, and what is allowed
+	Param    string // that it is about; "": none
 	Wait     int    // seconds after which to try again; 0: trying again does not help
 	Shed     Shed   // why a batch with nothing wrong was refused; ShedNone: it was wrong
 }

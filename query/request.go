@@ -55,7 +55,7 @@ var params = []string{"metric", "filter", "by", "from", "to", "step", "fn", "kin
 // end of the current second.
 func ParseRequest(names []string, get func(name string) []string, now time.Time) (Request, error) {
 	r := Request{Limit: DefaultLimit}
-	if err := checkNames(names, get); err != nil {
+	if err := checkNames(names, params, get); err != nil {
 		return r, err
 	}
 	one := func(name, def string) string {
@@ -108,14 +108,16 @@ func ParseKind(name string) (metric.Kind, error) {
 	return 0, paramErrorf("kind", "kind %q is not known; use counter, gauge, distribution or set", name)
 }
 
-func checkNames(names []string, get func(string) []string) error {
+// checkNames refuses parameters that are not among allowed, and what is given twice that
+// must not be.
+func checkNames(names, allowed []string, get func(string) []string) error {
 	for _, n := range names {
 		known := false
-		for _, p := range params {
+		for _, p := range allowed {
 			known = known || p == n
 		}
 		if !known {
-			return paramErrorf(n, "the parameter %q is not known; there are %s", n, strings.Join(params, ", "))
+			return paramErrorf(n, "the parameter %q is not known; there are %s", n, strings.Join(allowed, ", "))
 		}
 		if n != "filter" && n != "by" && len(get(n)) > 1 {
 			return paramErrorf(n, "the parameter %s is given %d times; once is allowed", n, len(get(n)))
@@ -124,16 +126,23 @@ func checkNames(names []string, get func(string) []string) error {
 	return nil
 }
 
-func (r *Request) parseTags(get func(string) []string) error {
+func parseFilters(get func(string) []string) (list matcher.List, err error) {
 	for _, s := range get("filter") {
 		f, err := ParseFilter(s)
 		if err != nil {
-			return &ParamError{"filter", err.Error()}
+			return nil, &ParamError{"filter", err.Error()}
 		}
-		r.Filters = append(r.Filters, f)
+		list = append(list, f)
 	}
-	if len(r.Filters) > maxFilters {
-		return paramErrorf("filter", "%d filters are given; %d are allowed", len(r.Filters), maxFilters)
+	if len(list) > maxFilters {
+		return nil, paramErrorf("filter", "%d filters are given; %d are allowed", len(list), maxFilters)
+	}
+	return list, nil
+}
+
+func (r *Request) parseTags(get func(string) []string) (err error) {
+	if r.Filters, err = parseFilters(get); err != nil {
+		return err
 	}
 	seen := map[string]bool{}
 	for _, list := range get("by") {

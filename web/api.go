@@ -43,18 +43,21 @@ func writeJSON(ctx *fasthttp.RequestCtx, v any) {
 	ctx.SetBody(append(b, '\n'))
 }
 
-func (s *Server) query(ctx *fasthttp.RequestCtx) {
-	args := ctx.QueryArgs()
-	var names []string
+// params returns the names of parameters, and what gives the values of one.
+func params(args *fasthttp.Args) (names []string, get func(name string) []string) {
 	for k := range args.All() {
 		names = append(names, string(k))
 	}
-	get := func(name string) (values []string) {
+	return names, func(name string) (values []string) {
 		for _, v := range args.PeekMulti(name) {
 			values = append(values, string(v))
 		}
 		return values
 	}
+}
+
+func (s *Server) query(ctx *fasthttp.RequestCtx) {
+	names, get := params(ctx.QueryArgs())
 	r, err := query.ParseRequest(names, get, s.o.Clock.Now())
 	if err != nil {
 		s.failQuery(ctx, err)

@@ -16,14 +16,13 @@ import (
 // backup answers when the backup is there, which may take long where it is copied to
 // another disk. It ends early if the server stops, but not if the client goes away.
 func (s *Server) backup(ctx *fasthttp.RequestCtx) {
-	h := &ctx.Request.Header
 	// A page of elsewhere can send a text to this server without asking it first, but not
 	// this type.
-	if kind, _, err := mime.ParseMediaType(string(h.ContentType())); err != nil || kind != "application/json" {
+	if kind, _, err := mime.ParseMediaType(string(ctx.Request.Header.ContentType())); err != nil || kind != "application/json" {
 		fail(ctx, fasthttp.StatusUnsupportedMediaType, `a backup is asked for with Content-Type: application/json and a body such as {"dir":"/backup/cairn"}`, "")
 		return
 	}
-	if origin := string(h.Peek("Origin")); origin != "" && !sameOrigin(origin, string(h.Host())) {
+	if fromElsewhere(ctx) {
 		fail(ctx, fasthttp.StatusForbidden, "a backup cannot be asked for by a page that is not this server's", "")
 		return
 	}
@@ -61,6 +60,13 @@ func backupDir(b []byte) (string, error) {
 		return "", errors.New("dir must be an absolute path on the server's machine")
 	}
 	return filepath.Clean(*q.Dir), nil
+}
+
+// fromElsewhere reports whether a page asks that is not this server's.
+func fromElsewhere(ctx *fasthttp.RequestCtx) bool {
+	h := &ctx.Request.Header
+	origin := string(h.Peek("Origin"))
+	return origin != "" && !sameOrigin(origin, string(h.Host()))
 }
 
 // sameOrigin reports whether a page at origin came from the server at host. A name other

@@ -52,6 +52,8 @@ type Ledger struct {
 	ExpiredUnits float64 `json:"expired_units"` // as the events
 	DeletedUnits float64 `json:"deleted_units"`
 
+	DeletedSeries uint64 `json:"deleted_series"`
+
 	StoredEver  uint64     `json:"stored_ever"`
 	Expired     uint64     `json:"expired"`
 	Deleted     uint64     `json:"deleted"`

@@ -46,6 +46,9 @@ type Options struct {
 	// Backup makes a copy of all that is kept in a directory of an absolute path, for
 	// POST /api/backup; it ends early once its context is done. nil: there is no such route.
 	Backup func(ctx context.Context, dir string) (report any, refusal *ingest.Refusal)
+	// Delete deletes series, for DELETE /api/series; it ends early once its context is done.
+	// nil: none are deleted, and who asks is told how that is switched on.
+	Delete func(context.Context, query.Deletion) (report any, refusal *ingest.Refusal)
 }
 
 // Limits on connections, each so that a slow or hostile client costs little.
@@ -178,6 +181,7 @@ func (s *Server) table() map[string]route {
 		"/api/explain": {fasthttp.MethodPost, s.explain},
 		"/api/events":  {fasthttp.MethodGet, s.gated(s.events)},
 		"/api/quality": {fasthttp.MethodGet, s.quality},
+		"/api/series":  {fasthttp.MethodDelete, s.deleteSeries},
 		"/metrics":     {fasthttp.MethodGet, s.selfMetrics},
 		"/-/healthy":   {fasthttp.MethodGet, s.healthy},
 		"/-/ready":     {fasthttp.MethodGet, s.readiness},
@@ -228,7 +232,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	if strings.HasPrefix(path, "/api/") {
-		fail(ctx, fasthttp.StatusNotFound, fmt.Sprintf("there is no %s; the API has /api/ingest, /api/query, /api/metrics, /api/tags, /api/hot, /api/rejects, /api/explain, /api/events, /api/quality, /api/storage, /api/verify, /api/backup and /api/status", path), "")
+		fail(ctx, fasthttp.StatusNotFound, fmt.Sprintf("there is no %s; the API has /api/ingest, /api/query, /api/metrics, /api/tags, /api/hot, /api/rejects, /api/explain, /api/events, /api/quality, /api/storage, /api/verify, /api/backup, /api/series and /api/status", path), "")
 		return
 	}
 	fail(ctx, fasthttp.StatusNotFound, "there is no such page; the dashboard is at /", "")

@@ -23,5 +23,5 @@ func failRefusal(ctx *fasthttp.RequestCtx, r *ingest.Refusal) {
 	if r.Wait > 0 {
 		ctx.Response.Header.Set("Retry-After", strconv.Itoa(r.Wait))
 	}
-	fail(ctx, r.Status, r.Sentence, "")
+	fail(ctx, r.Status, r.Sentence, r.Param)
 }

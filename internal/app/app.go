@@ -102,6 +102,9 @@ func Open(c config.Config, env Env) (_ *App, err error) {
 		Status: a.status, Metrics: a.selfmon().Append, Quality: a.quality, Hot: a.hot, Rejects: a.Rejects, Explain: a.explain, Events: a.engine.Notes.Between,
 		Ingest: a.engine.Batches.Ingest, Verify: a.verify, Backup: a.backup, Storage: a.storage,
 	}
+	if c.AllowDelete {
+		o.Delete = a.delete
+	}
 	if page != nil {
 		a.web, err = web.New(page, o)
 	} else {

@@ -17,7 +17,7 @@ func (a *App) newLedger() *ledger.Ledger {
 		Stored:    func() uint64 { return a.engine.Store.Totals().Events }, View: a.engine.Pump.View,
 		Gone: func() ledger.Gone {
 			t := a.engine.Store.Totals()
-			return ledger.Gone{Expired: t.Expired, Deleted: t.Deleted, ExpiredUnits: t.ExpiredUnits, DeletedUnits: t.DeletedUnits}
+			return ledger.Gone{Expired: t.Expired, Deleted: t.Deleted, ExpiredUnits: t.ExpiredUnits, DeletedUnits: t.DeletedUnits, DeletedSeries: t.DeletedSeries}
 		},
 		Held: a.engine.Store.Held,
 	}
@@ -127,7 +127,7 @@ func (a *App) ledgerFigures() web.Ledger {
 		Imbalance: c.Imbalance, Uneven: c.Units, Faults: append([]string{}, c.Faults...), CheckedAt: seconds(metric.MilliOf(c.At)),
 		Since: a.started.Unix(), Flow: flow(&l.Entry), Recovered: l.Recovered, Open: l.Open, Flushing: l.Flushing,
 		Stored: l.Stored, StoredEver: l.StoredEver, Expired: l.Gone.Expired, Deleted: l.Gone.Deleted, ExpiredUnits: l.Gone.ExpiredUnits, DeletedUnits: l.Gone.DeletedUnits,
-		Lost: l.LostEver, LostLately: r.Lost, LostInexact: r.Inexact,
+		DeletedSeries: l.Gone.DeletedSeries, Lost: l.LostEver, LostLately: r.Lost, LostInexact: r.Inexact,
 	}
 	p := a.engine.Pump.Stats()
 	out.OpenUnits, out.FlushingUnits, out.StoredUnits = p.OpenUnits, p.FrozenUnits, p.StoredUnits

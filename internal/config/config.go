@@ -49,6 +49,7 @@ type Config struct {
 	JournalRetention   time.Duration
 	JournalSize        int
 	MinFreeDisk        int // bytes; 0: 5%, at most 1 GiB
+	AllowDelete        bool
 	LogLevel           string
 	LogFormat          string
 }
@@ -124,6 +125,7 @@ func NewLoader(flags *pflag.FlagSet) *Loader {
 	flags.DurationVar(&c.JournalRetention, "journal-retention", time.Hour, "how long the journal is kept for reconciliation once it is in the store")
 	flags.Var(newSize(&c.JournalSize, defaultJournalSize), "journal-size", "but no more of it than this")
 	flags.Var(newSize(&c.MinFreeDisk, 0), "min-free-disk", "free space below which nothing is written and batches are refused; 0: 5% of the disk, at most 1GiB")
+	flags.BoolVar(&c.AllowDelete, "allow-delete", false, "let DELETE /api/series delete series, for good")
 	flags.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 	flags.StringVar(&c.LogFormat, "log-format", "text", "text or json")
 	return l

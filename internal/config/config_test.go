@@ -39,13 +39,14 @@ func TestDefaultsAreGood(t *testing.T) {
 
 func TestPrecedence(t *testing.T) {
 	file := "readers: 3\ngrace: 3s\nmax-series: 300000\n"
-	env := map[string]string{"CAIRN_READERS": "4", "CAIRN_GRACE": "4s"}
+	env := map[string]string{"CAIRN_READERS": "4", "CAIRN_GRACE": "4s", "CAIRN_ALLOW_DELETE": "true"}
 	c, err := load(t, file, env, "--readers", "5")
 	require.NoError(t, err)
 	require.Equal(t, 5, c.Readers, "the command line goes first")
 	require.Equal(t, 4*time.Second, c.Grace, "then the environment")
 	require.Equal(t, 300_000, c.MaxSeries, "then the file")
 	require.Equal(t, 10*time.Second, c.FlushInterval, "then the default")
+	require.True(t, c.AllowDelete, "a switch, too")
 }
 
 func TestFileFromTheEnvironment(t *testing.T) {
@@ -63,7 +64,7 @@ func TestAllProblemsAtOnce(t *testing.T) {
 	_, err := load(t, file, env, "--udp", "here", "--http", "x:99999", "--log-level", "loud")
 	require.Error(t, err)
 	for _, part := range []string{
-		`cairn.yaml:2: there is no setting "reeders"; there are cache, data-dir`,
+		`cairn.yaml:2: there is no setting "reeders"; there are allow-delete, cache, data-dir`,
 		`cairn.yaml:3: grace must be one value`,
 		`cairn.yaml: readers: "many"`,
 		`CAIRN_MAX_SERIES: "lots"`,

@@ -2,8 +2,12 @@ package engine
 
 import (
 	"context"
+	"encoding/binary"
 	"strings"
+	"testing"
+	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/stretchr/testify/require"
 
 	"cairn/internal/matcher"
@@ -58,4 +62,71 @@ func (w *world) delete() {
 	}
 	w.sure = left
 	w.gone += number(all) - number(left)
+}
+
+// TestVerifyAfterDelete: what was deleted is no difference, and what is wrong with the same
+// metric afterwards is one.
+func TestVerifyAfterDelete(t *testing.T) {
+	w := stoppedWorld(t)
+	w.open()
+	w.replay()
+	m, err := matcher.New("a", matcher.Equal, "b")
+	require.NoError(t, err)
+	d, err := w.e.Delete(context.Background(), metric.ID{Name: "hits"}, matcher.List{m}, false)
+	require.NoError(t, err)
+	require.Equal(t, 10.0, d.Units)
+	w.clock.Advance(20 * time.Second)
+	w.feed(0, "hits:2|c")
+	_, refusal := w.ingest(&batch{}, "hits:1|c|#a:b")
+	require.Nil(t, refusal)
+	w.clock.Advance(20 * time.Second)
+	w.tick()
+	require.NoError(t, w.e.Pump.Flush(w.now()-10))
+	r := w.requireEqualReport()
+	require.EqualValues(t, 2+1+1+1, r.Checked.Deleted, "two seconds, and what they lie in")
+	require.NotZero(t, r.Checked.Buckets)
+	require.EqualValues(t, 1, w.e.Store.Totals().DeletedSeries)
+	require.Equal(t, 10.0, w.e.Store.Totals().DeletedUnits)
+	w.close()
+	require.True(t, w.verifyDir().Equal)
+	later := uint32((begin + 22) % 3600)
+	w.tamper(func(db *pebble.DB) error {
+		operand := append([]byte{0x11}, binary.AppendUvarint(nil, uint64(later)<<1)...)
+		return db.Merge(chunkKey(metric.Tier1s, 1), append(operand, 2), pebble.Sync) // one more
+	})
+	r = w.verifyDir()
+	require.False(t, r.Equal)
+	require.NotZero(t, r.DifferencesTotal)
+	require.Equal(t, "hits", r.Differences[0].Metric)
+	require.Equal(t, "1s", r.Differences[0].Tier)
+	require.EqualValues(t, 4, r.Differences[0].Stored)
+}
+
+// TestDeleteIsRefused while there is no time or no room for it.
+func TestDeleteIsRefused(t *testing.T) {
+	w := still(t)
+	hits := metric.ID{Name: "c0"}
+	w.feed(0, "c0:1|c")
+	_, err := w.e.deletion.begin(context.Background(), time.Minute)
+	require.NoError(t, err)
+	_, err = w.e.Delete(context.Background(), hits, nil, false)
+	require.ErrorIs(t, err, ErrDeleting)
+	w.e.deletion.end()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	m, err := matcher.New("k", matcher.NotEqual, "x")
+	require.NoError(t, err)
+	w.feed(0, "c0:1|c|#k:x") // so that it is a part
+	_, err = w.e.Delete(ctx, hits, matcher.List{m}, false)
+	require.ErrorIs(t, err, ErrNoDeleteNow)
+	free, floor := w.e.disk.free.Load(), w.e.disk.floor.Load()
+	w.e.disk.free.Store(1)
+	w.e.disk.floor.Store(2)
+	_, err = w.e.Delete(context.Background(), hits, nil, false)
+	require.ErrorIs(t, err, ErrNoRoom)
+	w.e.disk.free.Store(free)
+	w.e.disk.floor.Store(floor)
+	require.NoError(t, w.e.Close())
+	_, err = w.e.Delete(context.Background(), hits, nil, false)
+	require.ErrorIs(t, err, ErrNoDeleteNow, "it is closed")
 }

@@ -145,6 +145,7 @@ type Sources struct {
 type Gone struct {
 	Expired, Deleted           uint64 // events
 	ExpiredUnits, DeletedUnits float64
+	DeletedSeries              uint64
 }
 
 // Journaled is how far the journal is behind a stripe.

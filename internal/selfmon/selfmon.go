@@ -135,6 +135,7 @@ func (s Sources) ledger(w io.Writer) {
 	counter(w, "cairn_events_stored_total", "", a.Stored)
 	counter(w, "cairn_events_expired_total", "", a.Gone.Expired)
 	counter(w, "cairn_events_deleted_total", "", a.Gone.Deleted)
+	counter(w, "cairn_series_deleted_total", "", a.Gone.DeletedSeries)
 	c := s.Ledger.Check()
 	gaugeFloat(w, "cairn_ledger_imbalance", float64(c.Imbalance))
 	gaugeFloat(w, "cairn_ledger_units_imbalance", c.Units)
