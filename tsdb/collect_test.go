@@ -11,17 +11,19 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"cairn/internal/matcher"
 	"cairn/internal/metric"
 )
 
 // life is a store with its chunks' owners: what the index must hold is read from the
 // chunks alone.
 type life struct {
-	t      *rapid.T
-	fs     vfs.FS
-	s      *Store
-	series map[Ref]metric.Series // as of their last write
-	c      *Collection
+	t       *rapid.T
+	fs      vfs.FS
+	s       *Store
+	series  map[Ref]metric.Series // as of their last write
+	c       *Collection
+	deleted map[metric.ID]bool // in part
 }
 
 func (l *life) write() {
@@ -80,6 +82,21 @@ func (l *life) expire() {
 	}
 }
 
+// delete deletes a metric, or some of its series.
+func (l *life) delete() {
+	m, err := matcher.New("i", matcher.Regexp, rapid.SampledFrom([]string{".*", "[0-4]", "[5-9]", "3"}).Draw(l.t, "which"))
+	require.NoError(l.t, err)
+	id := seriesOf(fmt.Sprint("m", rapid.IntRange(0, 2).Draw(l.t, "metric"))).ID
+	if sel := l.s.Select(id, matcher.List{m}); len(sel) > 0 {
+		b := l.s.NewBatch()
+		d, err := b.Delete(context.Background(), id, sel, 1)
+		require.NoError(l.t, err)
+		l.deleted[id] = !d.Whole
+		require.NoError(l.t, b.Commit())
+		b.Publish()
+	}
+}
+
 func (l *life) reopen() {
 	if l.c != nil {
 		l.c.Discard() // a crash between scan and commit
@@ -114,7 +131,20 @@ func (l *life) commit() {
 	}
 }
 
-// check: whoever has a chunk is in the index, under its name; with exact, nobody else.
+// accounted returns the numbers of metrics with an account.
+func (l *life) accounted() map[uint32]bool {
+	out := map[uint32]bool{}
+	snap := l.s.Snapshot()
+	defer func() { require.NoError(l.t, snap.Close()) }()
+	require.NoError(l.t, snap.WalkAccounts(context.Background(), func(a Account) error {
+		out[a.Metric] = true
+		return nil
+	}))
+	return out
+}
+
+// check: whoever has a chunk is in the index, under its name; with exact, nobody else, but for
+// metrics of which a part was deleted and the rest has expired: they have accounts still.
 func (l *life) check(exact bool) {
 	chunks := l.chunks()
 	for r := range chunks {
@@ -125,22 +155,24 @@ func (l *life) check(exact bool) {
 	if !exact {
 		return
 	}
-	n := 0
+	n, accounted := 0, l.accounted()
 	for _, m := range l.s.Metrics() {
-		require.Positive(l.t, m.Series, "%s has no series", m.ID.Name)
+		if m.Series == 0 {
+			require.True(l.t, l.deleted[m.ID] && accounted[l.s.index.byID[m.ID].no], "%s has no series", m.ID.Name)
+		}
 		n += m.Series
 	}
 	require.Equal(l.t, len(chunks), n)
 }
 
-// TestCollectAgainstChunks writes, deletes partitions, collects with writes between
+// TestCollectAgainstChunks writes, deletes partitions and series, collects with writes between
 // scan and commit, and opens the store again: the index must say what the chunks say.
 func TestCollectAgainstChunks(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		l := &life{t: t, fs: vfs.NewMem(), series: map[Ref]metric.Series{}}
+		l := &life{t: t, fs: vfs.NewMem(), series: map[Ref]metric.Series{}, deleted: map[metric.ID]bool{}}
 		l.reopen()
 		for range rapid.IntRange(1, 25).Draw(t, "steps") {
-			rapid.SampledFrom([]func(){l.write, l.write, l.expire, l.scan, l.commit, l.reopen}).Draw(t, "step")()
+			rapid.SampledFrom([]func(){l.write, l.write, l.expire, l.delete, l.scan, l.commit, l.reopen}).Draw(t, "step")()
 			l.check(false)
 		}
 		l.commit()

@@ -14,7 +14,7 @@ import (
 )
 
 // maxDeletedChunks bounds what a batch deletes of a part of a metric, chunk by chunk: it is
-// one commit of 20 MiB, and some seconds in which no flush may begin. All of a metric
+// one commit of 20 MiB, and a second or two in which no flush may begin. All of a metric
 // is a range a partition, however much that is.
 const maxDeletedChunks = 1 << 20
 
