@@ -22,9 +22,9 @@ import (
 	"cairn/tsdb"
 )
 
-// restored opens what a backup holds as a data dir of its own: with what was sure when it
-// was begun, and of the units each in whole or not at all.
-func (w *world) restored(mem *vfs.MemFS, backup string, sure []event, units [][]event, batches []*batch) []event {
+// restored opens what a backup holds as a data dir of its own: with what was sure, and so many
+// events deleted, when it was begun, and of the units each in whole or not at all.
+func (w *world) restored(mem *vfs.MemFS, backup string, sure []event, gone int, units [][]event, batches []*batch) []event {
 	quiet := slog.New(slog.DiscardHandler)
 	r, err := VerifyDir(context.Background(), mem, backup, w.clock, quiet)
 	require.NoError(w.t, err)
@@ -37,7 +37,7 @@ func (w *world) restored(mem *vfs.MemFS, backup string, sure []event, units [][]
 	require.Equal(w.t, before, treeOf(w.t, mem, backup), "the backup was changed")
 	again := newWorld(w.t, w.pick)
 	again.o, again.clock, again.mem, again.fs = w.o, w.clock, mem, mem
-	again.o.Dir = "restored"
+	again.o.Dir, again.gone = "restored", gone
 	again.open()
 	again.replay()
 	events := again.settle(sure, units)
@@ -103,22 +103,22 @@ func TestBackupHoldsWhatWasTaken(t *testing.T) {
 				}
 				return err
 			})
-			sure, batches := slices.Clone(w.sure), slices.Clone(w.batches)
+			sure, gone, batches := slices.Clone(w.sure), w.gone, slices.Clone(w.batches)
 			copied := w.mem.CrashClone(vfs.CrashCloneCfg{}) // nothing of it may wait for a sync
-			w.restored(copied, dir, sure, nil, batches)
+			w.restored(copied, dir, sure, gone, nil, batches)
 			_, err := w.e.Backup(context.Background(), dir)
 			require.ErrorIs(t, err, ErrTaken)
 			w.work()
-			w.restored(w.mem, dir, sure, nil, batches) // what goes on does not reach it
+			w.restored(w.mem, dir, sure, gone, nil, batches) // what goes on does not reach it
 			w.requireExactly(w.all())
 		}
 		w.close()
 		b, err := BackupDir(context.Background(), w.fs, "data", "last", "1", w.clock, slog.New(slog.DiscardHandler))
 		require.NoError(t, err)
 		if w.ready { // else it is in the journal
-			require.EqualValues(t, number(w.sure), b.Events)
+			require.EqualValues(t, number(w.sure)+w.gone, b.Events)
 		}
-		w.restored(w.mem, "last", w.sure, nil, w.batches)
+		w.restored(w.mem, "last", w.sure, w.gone, nil, w.batches)
 	})
 }
 
@@ -210,7 +210,7 @@ func TestPowerLossDuringBackup(t *testing.T) {
 			for _, b := range later {
 				units = append(units, b.events)
 			}
-			m.world(t, w.o, m.mem, rng).restored(m.mem, "backup", sure, units, nil)
+			m.world(t, w.o, m.mem, rng).restored(m.mem, "backup", sure, 0, units, nil)
 		}
 		c.check(t, rng)
 	}
@@ -267,7 +267,7 @@ func TestBackupThatCannotBeMadeIsRefused(t *testing.T) {
 	require.NoError(t, err)
 	require.ErrorIs(t, backup("b"), ErrBackingUp)
 	w.e.backup.end()
-	w.restored(w.mem, "data/backups/one", w.sure, nil, w.batches)
+	w.restored(w.mem, "data/backups/one", w.sure, 0, nil, w.batches)
 
 	o := w.o
 	o.FS, o.Clock, o.Dir = w.mem, w.clock, "left"
