@@ -66,7 +66,7 @@ export function chooseFn(chosen) {
 /** Chooses a metric of the list; the function stays if that kind has it. @param {Metric} row */
 export function choose(row) {
   const { m, fn: wished } = view.peek();
-  if (row.metric === m && row.kind === kind.peek()) return;
+  if (row.metric === m && row.kind === kind.peek()) return update({ kind: row.conflict ? row.kind : '' });
   const kept = hasFn(row.kind, wished) && wished !== defaultFn(row.kind) ? wished : '';
   chooseMetric(row.metric, row.conflict ? row.kind : '', kept);
 }
