@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"cairn/internal/bucket"
+	"cairn/internal/crashdisk"
 	"cairn/internal/matcher"
 	"cairn/internal/metric"
 )
@@ -21,7 +22,7 @@ import (
 type kept struct {
 	t        *rapid.T
 	rng      *rand.Rand
-	fs       *vfs.MemFS
+	fs       *crashdisk.Disk
 	s        *Store
 	sums     map[slot]float64       // of counters
 	buckets  map[slot]bucket.Bucket // of the others
@@ -155,7 +156,7 @@ func (k *kept) delete() {
 	k.deletion[id] = k.cut
 }
 
-func (k *kept) reopen(fs *vfs.MemFS) {
+func (k *kept) reopen(fs *crashdisk.Disk) {
 	if k.s != nil {
 		require.NoError(k.t, k.s.Close())
 	}
@@ -267,7 +268,7 @@ func TestDeleteAgainstMaps(t *testing.T) {
 			t: t, rng: rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1)), cut: 100,
 			sums: map[slot]float64{}, buckets: map[slot]bucket.Bucket{}, events: map[metric.ID]uint64{}, units: map[metric.ID]float64{}, deletion: map[metric.ID]uint64{},
 		}
-		k.reopen(vfs.NewCrashableMem())
+		k.reopen(crashdisk.New())
 		defer func() { require.NoError(t, k.s.Close()) }()
 		for range rapid.IntRange(1, 20).Draw(t, "steps") {
 			rapid.SampledFrom([]func(){k.flush, k.flush, k.delete, k.delete, k.compact, k.crash, func() { k.reopen(k.fs) }}).Draw(t, "step")()

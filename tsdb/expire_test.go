@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"cairn/internal/crashdisk"
 	"cairn/internal/matcher"
 	"cairn/internal/metric"
 )
@@ -216,7 +217,7 @@ func openRetained(t require.TestingT, fs vfs.FS, p metric.Policy) *Store {
 func TestRetentionAgainstOracle(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		pick := func(n int) int { return rapid.IntRange(0, n-1).Draw(t, "pick") }
-		fs := vfs.NewCrashableMem()
+		fs := crashdisk.New()
 		s, want := openRetained(t, fs, testPolicy), newRetained()
 		now := metric.UnixSec(1_700_000_000)
 		for range 3 + pick(12) {

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"cairn/internal/crashdisk"
 	"cairn/internal/metric"
 )
 
@@ -74,7 +75,7 @@ func requireHeld(t require.TestingT, s *Store, of heldStore, ever map[string]map
 func TestHeldIsThere(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		pick := func(n int) int { return rapid.IntRange(0, n-1).Draw(t, "pick") }
-		fs, policy := vfs.NewCrashableMem(), drawPolicy(t)
+		fs, policy := crashdisk.New(), drawPolicy(t)
 		s, now, changes := openRetained(t, fs, policy), metric.UnixSec(1_700_000_000), 0
 		ever := map[string]map[metric.UnixSec]float64{}
 		for range 4 + pick(14) {

@@ -18,6 +18,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/stretchr/testify/require"
 
+	"cairn/internal/crashdisk"
 	"cairn/internal/metric"
 )
 
@@ -135,10 +136,10 @@ func TestStateAgainstMap(t *testing.T) {
 
 // images takes an image of the disk before each write to it.
 type images struct {
-	fs   *vfs.MemFS
+	fs   *crashdisk.Disk
 	mu   sync.Mutex // guards those below
 	rng  *rand.Rand
-	list []*vfs.MemFS
+	list []*crashdisk.Disk
 	on   bool
 }
 
@@ -159,7 +160,7 @@ func TestCrashWithin(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
-	disk := vfs.NewCrashableMem()
+	disk := crashdisk.New()
 	m := &images{fs: disk, rng: rand.New(rand.NewPCG(seed, 1))}
 	s, st := open(t, errorfs.Wrap(disk, m)), state{sequences: map[string]string{}}
 	seen := [2]int{}

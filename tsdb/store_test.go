@@ -15,6 +15,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
 
+	"cairn/internal/crashdisk"
 	"cairn/internal/matcher"
 	"cairn/internal/metric"
 )
@@ -175,7 +176,7 @@ func TestCrash(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
-	fs := vfs.NewCrashableMem()
+	fs := crashdisk.New()
 	s, o := open(t, fs), oracle{}
 	for range 12 {
 		require.NoError(t, commitRandom(t, s, o, rng))

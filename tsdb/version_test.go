@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/stretchr/testify/require"
 
+	"cairn/internal/crashdisk"
 	"cairn/internal/metric"
 )
 
@@ -19,11 +20,11 @@ import (
 // allowed to write then.
 type upgrading struct {
 	s  *Store
-	fs *vfs.MemFS
+	fs *crashdisk.Disk
 
 	mu      sync.Mutex // guards those below
 	rng     *rand.Rand
-	images  []*vfs.MemFS
+	images  []*crashdisk.Disk
 	columns []bool
 }
 
@@ -56,7 +57,7 @@ func formatOfStore(t *testing.T, fs vfs.FS) uint64 {
 func TestNothingNewBeforeTheFormatIs(t *testing.T) {
 	for version := uint64(1); version < storeFormat; version++ {
 		t.Run(fmt.Sprint(version), func(t *testing.T) {
-			disk := vfs.NewCrashableMem()
+			disk := crashdisk.New()
 			s, o := open(t, disk), oracle{}
 			rng := rand.New(rand.NewPCG(version, 0))
 			for range 6 {

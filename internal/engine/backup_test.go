@@ -19,12 +19,13 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"cairn/internal/crashdisk"
 	"cairn/tsdb"
 )
 
 // restored opens what a backup holds as a data dir of its own: with what was sure, and so many
 // events deleted, when it was begun, and of the units each in whole or not at all.
-func (w *world) restored(mem *vfs.MemFS, backup string, sure []event, gone int, units [][]event, batches []*batch) []event {
+func (w *world) restored(mem *crashdisk.Disk, backup string, sure []event, gone int, units [][]event, batches []*batch) []event {
 	quiet := slog.New(slog.DiscardHandler)
 	r, err := VerifyDir(context.Background(), mem, backup, w.clock, quiet)
 	require.NoError(w.t, err)
@@ -123,7 +124,7 @@ func TestBackupHoldsWhatWasTaken(t *testing.T) {
 }
 
 // withoutLinks is a file system on which the backup lies on another disk than the store.
-func withoutLinks(mem *vfs.MemFS) vfs.FS {
+func withoutLinks(mem *crashdisk.Disk) vfs.FS {
 	return errorfs.Wrap(mem, injector(func(op errorfs.Op) error {
 		if op.Kind == errorfs.OpLink && !strings.Contains(op.Path, "data/store") {
 			return syscall.EXDEV
@@ -290,7 +291,7 @@ func TestRestoreRefuses(t *testing.T) {
 	_, err := w.e.Backup(context.Background(), "b")
 	require.NoError(t, err)
 	w.close()
-	restore := func(mem *vfs.MemFS, from, to string) error {
+	restore := func(mem *crashdisk.Disk, from, to string) error {
 		_, err := Restore(context.Background(), mem, from, to, slog.New(slog.DiscardHandler))
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"cairn/internal/clock"
+	"cairn/internal/crashdisk"
 	"cairn/internal/metric"
 	"cairn/tsdb"
 )
@@ -199,7 +200,7 @@ func (w *world) goldenText() string {
 }
 
 // copyIn copies a directory of the disk into mem.
-func copyIn(t *testing.T, mem *vfs.MemFS, from, to string) {
+func copyIn(t *testing.T, mem *crashdisk.Disk, from, to string) {
 	t.Helper()
 	require.NoError(t, filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
 		require.NoError(t, err)
@@ -225,7 +226,7 @@ func copyIn(t *testing.T, mem *vfs.MemFS, from, to string) {
 }
 
 // copyOut copies a directory of mem to the disk, but for what only a process needs.
-func copyOut(t *testing.T, mem *vfs.MemFS, from, to string) {
+func copyOut(t *testing.T, mem *crashdisk.Disk, from, to string) {
 	t.Helper()
 	require.NoError(t, os.MkdirAll(to, 0o755))
 	names, err := mem.List(from)

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"cairn/internal/clock"
+	"cairn/internal/crashdisk"
 	"cairn/internal/metric"
 )
 
@@ -23,7 +24,7 @@ import (
 // All else that was ever taken must not.
 type image struct {
 	op      errorfs.Op
-	mem     *vfs.MemFS
+	mem     *crashdisk.Disk
 	at      time.Time
 	sure    []event
 	units   [][]event
@@ -99,7 +100,7 @@ func (c *camera) look(op errorfs.Op) {
 }
 
 // lose returns what a loss of power leaves.
-func lose(mem *vfs.MemFS, rng *rand.Rand) *vfs.MemFS {
+func lose(mem *crashdisk.Disk, rng *rand.Rand) *crashdisk.Disk {
 	return loseSome(mem, []int{0, 30, 50, 80, 100}[rng.IntN(5)], rng)
 }
 
@@ -107,7 +108,7 @@ func lose(mem *vfs.MemFS, rng *rand.Rand) *vfs.MemFS {
 // manifest, and then the marker that names it, and only then syncs their directory: it
 // relies on a file system that does not keep the second and lose the first, as all with
 // a journal do. An image of one that does is not taken.
-func loseSome(mem *vfs.MemFS, unsynced int, rng *rand.Rand) *vfs.MemFS {
+func loseSome(mem *crashdisk.Disk, unsynced int, rng *rand.Rand) *crashdisk.Disk {
 	for {
 		left := mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: unsynced, RNG: rng})
 		if manifestIsThere(left) {
@@ -116,7 +117,7 @@ func loseSome(mem *vfs.MemFS, unsynced int, rng *rand.Rand) *vfs.MemFS {
 	}
 }
 
-func manifestIsThere(fs *vfs.MemFS) bool {
+func manifestIsThere(fs *crashdisk.Disk) bool {
 	names, err := fs.List("data/store")
 	if err != nil {
 		return true // there is no store yet
@@ -257,7 +258,7 @@ func (m *image) check(t *testing.T, o Options, rng *rand.Rand) {
 		garbageTail(t, m.mem, rng)
 	}
 	var mu sync.Mutex // guards those below
-	var during *vfs.MemFS
+	var during *crashdisk.Disk
 	countdown := 1 + rng.IntN(50)
 	hookRNG := rand.New(rand.NewPCG(rng.Uint64(), 0))
 	w := m.world(t, o, m.mem, rng)
@@ -280,7 +281,7 @@ func (m *image) check(t *testing.T, o Options, rng *rand.Rand) {
 	mu.Lock()
 	countdown = 0 // what is recovered is changed from now on
 	mu.Unlock()
-	for _, left := range []*vfs.MemFS{during, after, lose(m.mem, rng)} {
+	for _, left := range []*crashdisk.Disk{during, after, lose(m.mem, rng)} {
 		if left != nil {
 			again := m.world(t, o, left, rng)
 			again.gone = w.gone
@@ -295,7 +296,7 @@ func (m *image) check(t *testing.T, o Options, rng *rand.Rand) {
 }
 
 // world returns one that begins with what an image has.
-func (m *image) world(t *testing.T, o Options, mem *vfs.MemFS, rng *rand.Rand) *world {
+func (m *image) world(t *testing.T, o Options, mem *crashdisk.Disk, rng *rand.Rand) *world {
 	w := newWorld(t, rng.IntN)
 	o.bulkRows = w.o.bulkRows
 	w.o = o
@@ -340,7 +341,7 @@ func (w *world) retry(b *batch) {
 
 // garbageTail puts bytes behind the newest segment of the journal: random ones, or
 // what stands elsewhere in it.
-func garbageTail(t *testing.T, fs *vfs.MemFS, rng *rand.Rand) {
+func garbageTail(t *testing.T, fs *crashdisk.Disk, rng *rand.Rand) {
 	t.Helper()
 	names, err := fs.List("data/journal")
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 	"cairn/agg"
 	"cairn/ingest"
 	"cairn/internal/clock"
+	"cairn/internal/crashdisk"
 	"cairn/internal/metric"
 )
 
@@ -100,7 +101,7 @@ func soakNumber(t *testing.T, name string, otherwise int) int {
 }
 
 func newSoak(t *testing.T, shape soakShape) *soak {
-	s := &soak{t: t, shape: shape, rng: soakRandom(shape.seed), fs: vfs.NewCrashableMem(), dir: "data"}
+	s := &soak{t: t, shape: shape, rng: soakRandom(shape.seed), fs: crashdisk.New(), dir: "data"}
 	month := metric.Tier1h.Span()
 	next := (begin/month + 1) * month
 	s.clock = clock.NewManual(time.Unix(next-shape.lead, 0))
@@ -230,7 +231,7 @@ func (s *soak) restart() {
 func (s *soak) crash() {
 	s.crashes++
 	s.loseOne()
-	if mem, ok := s.fs.(*vfs.MemFS); ok {
+	if mem, ok := s.fs.(*crashdisk.Disk); ok {
 		left := loseSome(mem, []int{0, 50, 100}[s.rng.IntN(3)], s.rng)
 		require.NoError(s.t, s.e.Close()) // nobody sees what it still writes
 		s.fs = left

@@ -18,6 +18,7 @@ import (
 	"cairn/agg"
 	"cairn/ingest"
 	"cairn/internal/clock"
+	"cairn/internal/crashdisk"
 	"cairn/internal/metric"
 )
 
@@ -33,7 +34,7 @@ type world struct {
 	pick    func(n int) int // a number from 0 to n-1
 	o       Options
 	fs      vfs.FS // that the engine works on
-	mem     *vfs.MemFS
+	mem     *crashdisk.Disk
 	e       *Engine
 	clock   *clock.Manual
 	feeders []*ingest.Feeder
@@ -66,7 +67,7 @@ type batch struct {
 }
 
 func newWorld(t require.TestingT, pick func(int) int) *world {
-	w := &world{t: t, pick: pick, mem: vfs.NewCrashableMem(), clock: clock.NewManual(time.Unix(begin, 0))}
+	w := &world{t: t, pick: pick, mem: crashdisk.New(), clock: clock.NewManual(time.Unix(begin, 0))}
 	w.fs = w.mem
 	w.parser = &ingest.Parser{Limits: metric.DefaultLineLimits}
 	w.o = Options{

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 
+	"cairn/internal/crashdisk"
+
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/stretchr/testify/require"
@@ -24,7 +26,7 @@ type history struct {
 }
 
 type image struct {
-	fs    *vfs.MemFS
+	fs    *crashdisk.Disk
 	op    errorfs.Op
 	must  []int
 	never map[int]bool
@@ -32,7 +34,7 @@ type image struct {
 }
 
 // take makes an image of what a power loss at this moment could leave.
-func (h *history) take(fs *vfs.MemFS, op errorfs.Op, rng *rand.Rand) image {
+func (h *history) take(fs *crashdisk.Disk, op errorfs.Op, rng *rand.Rand) image {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	m := image{op: op, from: h.from, never: map[int]bool{}}
@@ -59,7 +61,7 @@ func TestCrashAnywhere(t *testing.T) {
 
 func crashAnywhere(t *testing.T, seed uint64) {
 	rng, hookRNG := rand.New(rand.NewPCG(seed, 1)), rand.New(rand.NewPCG(seed, 2))
-	mem := vfs.NewCrashableMem()
+	mem := crashdisk.New()
 	h := &history{acked: map[int]Pos{}, never: map[int]bool{}}
 	var images []image
 	var mu sync.Mutex // guards images and hookRNG
@@ -179,7 +181,7 @@ func (m image) replay(t *testing.T, l *Log) (got []int) {
 
 // garbageTail puts bytes behind the newest segment: random ones, or what stands
 // elsewhere in it.
-func garbageTail(t *testing.T, fs *vfs.MemFS, rng *rand.Rand) {
+func garbageTail(t *testing.T, fs *crashdisk.Disk, rng *rand.Rand) {
 	t.Helper()
 	names, err := fs.List("data/journal")
 	if err != nil {

@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"cairn/internal/crashdisk"
+
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
 )
@@ -149,7 +151,7 @@ func TestMissingSegment(t *testing.T) {
 
 // TestTornTail cuts the last segment of a log that was not closed at every byte.
 func TestTornTail(t *testing.T) {
-	mem := vfs.NewCrashableMem()
+	mem := crashdisk.New()
 	l := open(t, options(mem))
 	var at []Pos
 	for i := range 4 {

@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 
+	"cairn/internal/crashdisk"
+
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/stretchr/testify/require"
@@ -195,7 +197,7 @@ func (s shortFile) Write(b []byte) (int, error) {
 // a group of which a part would be readable.
 func TestFullDisk(t *testing.T) {
 	for room := int64(0); room < 1200; room += 7 {
-		mem := vfs.NewCrashableMem()
+		mem := crashdisk.New()
 		var left atomic.Int64
 		o := options(shortFS{mem, &left})
 		o.SegmentBytes = 400
