@@ -239,9 +239,10 @@ type trial struct {
 	forever bool
 	ops     atomic.Int64
 	op      atomic.Value // errorfs.Op that failed
-	tried   [2][]event   // of fed, that were in the delta that failed
 	dead    chan struct{}
-	mu      sync.Mutex // guards those below
+	mu      sync.Mutex // guards those below, and what is in the world of what was sent
+	over    bool       // the engine has ended: what a step that goes on learns comes too late
+	tried   [2][]event // of fed, that were in the delta that failed, or is being written
 	said    []string
 	refused []*batch
 }
@@ -281,10 +282,29 @@ func (f *trial) do(step func()) bool {
 	}
 	select {
 	case <-f.dead:
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.over = true
 		return false
 	default:
 		return true
 	}
+}
+
+// note writes down what a step does or has learned, unless it is over.
+func (f *trial) note(what func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.over {
+		what()
+	}
+}
+
+func (f *trial) datagram() {
+	var i int
+	var text string
+	f.note(func() { i, text = f.newDatagram() })
+	f.feed(i, text)
 }
 
 // run does the workload until the end, or until the engine ends.
@@ -327,22 +347,20 @@ func (f *trial) run() {
 // post sends a new batch.
 func (f *trial) post() {
 	b := f.newBatch()
-	f.mu.Lock()
-	f.refused = append(f.refused, b) // as long as nobody has told
-	f.mu.Unlock()
+	f.note(func() { f.refused = append(f.refused, b) }) // as long as nobody has told
 	a, refusal := f.ingest(b, b.body)
 	if refusal != nil {
 		require.Equal(f.t, 503, refusal.Status, refusal.Sentence)
 		return
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.refused = f.refused[:len(f.refused)-1]
 	f.requireVerdict(b, a)
-	f.sure = append(f.sure, b.events...)
-	if b.q.Producer != "" {
-		f.batches = append(f.batches, b)
-	}
+	f.note(func() {
+		f.refused = f.refused[:len(f.refused)-1]
+		f.sure = append(f.sure, b.events...)
+		if b.q.Producer != "" {
+			f.batches = append(f.batches, b)
+		}
+	})
 }
 
 func (f *trial) tickOrNot() {
@@ -362,32 +380,39 @@ func (f *trial) closeOrNot() {
 	err := f.e.Close()
 	f.e = nil
 	if err == nil {
-		f.sure = append(append(f.sure, f.fed[0]...), f.fed[1]...)
-		f.fed = [2][]event{}
+		f.note(func() {
+			f.sure = append(append(f.sure, f.fed[0]...), f.fed[1]...)
+			f.fed = [2][]event{}
+		})
 	}
 }
 
-// orNot does what journals datagrams: if it succeeds, they are safe.
+// orNot does what journals datagrams: if it succeeds, they are safe. What failed once is
+// tried again as it was.
 func (f *trial) orNot(stays func(event) bool, do func() error) {
-	if do() != nil {
+	f.note(func() {
 		for i, list := range f.fed {
 			if f.tried[i] == nil {
 				f.tried[i] = slices.DeleteFunc(slices.Clone(list), stays)
 			}
 		}
+	})
+	if do() != nil {
 		return
 	}
-	f.tried = [2][]event{}
-	for i, list := range f.fed {
-		f.fed[i] = nil
-		for _, e := range list {
-			if stays(e) {
-				f.fed[i] = append(f.fed[i], e)
-			} else {
-				f.sure = append(f.sure, e)
+	f.note(func() {
+		f.tried = [2][]event{}
+		for i, list := range f.fed {
+			f.fed[i] = nil
+			for _, e := range list {
+				if stays(e) {
+					f.fed[i] = append(f.fed[i], e)
+				} else {
+					f.sure = append(f.sure, e)
+				}
 			}
 		}
-	}
+	})
 }
 
 // TestEveryErrorOfTheDisk lets operations that change something fail in turn: every

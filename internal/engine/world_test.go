@@ -252,10 +252,13 @@ func (e *event) json() string {
 }
 
 // datagram feeds some lines.
-func (w *world) datagram() {
+func (w *world) datagram() { w.feed(w.newDatagram()) }
+
+// newDatagram makes one up for a stripe.
+func (w *world) newDatagram() (i int, text string) {
 	w.clock.Advance(time.Millisecond)
 	var lines []string
-	i := w.pick(len(w.fed))
+	i = w.pick(len(w.fed))
 	for range 1 + w.pick(6) {
 		e := w.event(false)
 		lines = append(lines, w.line(&e))
@@ -263,7 +266,7 @@ func (w *world) datagram() {
 			w.fed[i] = append(w.fed[i], e)
 		}
 	}
-	w.feed(i, strings.Join(lines, "\n"))
+	return i, strings.Join(lines, "\n")
 }
 
 func (w *world) feed(i int, text string) {
