@@ -26,7 +26,7 @@ const (
 // beside flushes with nobody reading, and with a reader of 30 days that does nothing else.
 func (b *bench) beside(ctx context.Context, dir string) (rows []row, err error) {
 	now := begin.Floor(day)
-	r, err := openRig(dir, oldSeries+liveSeries, now)
+	r, err := openRig(dir, oldSeries+liveSeries, now, metric.Policy{})
 	if err != nil {
 		return nil, err
 	}

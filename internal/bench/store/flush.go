@@ -11,6 +11,8 @@ import (
 	"runtime"
 	"time"
 
+	"cairn/internal/metric"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -58,7 +60,7 @@ type costs struct {
 func (b *bench) costs(ctx context.Context, dir string) (out costs, err error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	r, err := openRig(dir, b.series, begin)
+	r, err := openRig(dir, b.series, begin, metric.Policy{})
 	if err != nil {
 		return out, err
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"cairn/internal/clock"
+	"cairn/internal/metric"
 	"cairn/tsdb"
 )
 
@@ -29,7 +30,7 @@ const openCommand = "open"
 
 // open makes a store of a million series, and lets a child open it.
 func (b *bench) open(ctx context.Context, dir string) ([]row, error) {
-	r, err := openRig(dir, openSeries, begin)
+	r, err := openRig(dir, openSeries, begin, metric.Policy{})
 	if err != nil {
 		return nil, err
 	}

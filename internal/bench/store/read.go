@@ -20,7 +20,7 @@ const readRounds = 51
 
 // read sums the data set at 10 s, once warm: by the executor, and by scans alone.
 func (b *bench) read(ctx context.Context, dir string) (rows []row, err error) {
-	r, err := openRig(dir, dataSeries, begin+dataSeconds+3*grace)
+	r, err := openRig(dir, dataSeries, begin+dataSeconds+3*grace, metric.Policy{})
 	if err != nil {
 		return nil, err
 	}

@@ -36,14 +36,15 @@ type rig struct {
 	pump  *flush.Pump
 }
 
-func openRig(dir string, series int, at metric.UnixSec) (*rig, error) {
+// openRig opens a store that keeps what kept says; the zero Policy is the server's default.
+func openRig(dir string, series int, at metric.UnixSec, kept metric.Policy) (*rig, error) {
 	parser := &ingest.Parser{Limits: metric.DefaultLineLimits}
 	r := &rig{
 		clock: clock.NewManual(time.Unix(int64(at), 0)),
 		agg:   agg.New(agg.Limits{Series: series, SeriesPerMetric: series, Metrics: series}, []agg.Resolver{parser.Resolve}, rand.New(rand.NewPCG(1, 1))),
 	}
 	var err error
-	if r.store, err = tsdb.Open(dir, tsdb.Options{Fatal: func(s string) { panic(s) }}); err != nil {
+	if r.store, err = tsdb.Open(dir, tsdb.Options{Retention: kept, Fatal: func(s string) { panic(s) }}); err != nil {
 		return nil, err
 	}
 	r.pump = flush.New(r.agg, r.store, flush.Options{Clock: r.clock, Grace: grace * time.Second, Interval: interval * time.Second, Log: slog.New(slog.DiscardHandler)})

@@ -33,20 +33,11 @@ const (
 
 // size loads the data set as a live server would get it, compacts the store, and weighs it.
 func (b *bench) size(ctx context.Context, dir string) (rows []row, err error) {
-	r, err := openRig(dir, dataSeries, begin)
+	r, samples, err := b.filled(ctx, dir, metric.Policy{})
 	if err != nil {
 		return nil, err
 	}
-	samples, err := b.load(ctx, r)
-	// Flush what the grace period keeps, so that the store has all.
-	r.clock.Advance(grace * time.Second)
-	if err == nil {
-		err = r.flush()
-	}
-	var live []time.Duration
-	if err == nil {
-		live, _, err = b.reads(ctx, r, readRounds)
-	}
+	live, _, err := b.reads(ctx, r, readRounds)
 	if err = errors.Join(err, r.pump.Close()); err == nil {
 		err = r.store.Compact(ctx)
 	}
@@ -100,7 +91,51 @@ func (b *bench) size(ctx context.Context, dir string) (rows []row, err error) {
 		rows[0].reference = fmt.Sprintf("VictoriaMetrics, this run: %.3f with everything, %.3f samples alone; entropy bound 0.61", each(v.bytes), each(v.data))
 		more[0].reference = fmt.Sprintf("VictoriaMetrics, this run: %s", millis(v.query))
 	}
-	return append(rows, more...), nil
+	alone, err := b.finest(ctx, dir+"-1s")
+	if err != nil {
+		return nil, err
+	}
+	return append(append([]row{rows[0], {
+		what: "the same, in a store that keeps no other tier: everything counted", got: fmt.Sprintf("%.3f bytes/sample", each(alone)),
+		bar: "≤ 0.68", ok: verdict(each(alone) <= finestBar), note: "all blocks of all files after a restart",
+	}}, rows[1:]...), more...), nil
+}
+
+// filled opens a store and loads the data set into it; all of it is flushed.
+func (b *bench) filled(ctx context.Context, dir string, kept metric.Policy) (r *rig, samples uint64, err error) {
+	if r, err = openRig(dir, dataSeries, begin, kept); err != nil {
+		return nil, 0, err
+	}
+	samples, err = b.load(ctx, r)
+	r.clock.Advance(grace * time.Second)
+	if err == nil {
+		err = r.flush()
+	}
+	if err != nil {
+		return nil, 0, errors.Join(err, r.close())
+	}
+	return r, samples, nil
+}
+
+// finest returns what the data set takes in a store that keeps the finest tier only.
+func (b *bench) finest(ctx context.Context, dir string) (uint64, error) {
+	only := metric.Policy{Default: metric.Retention{metric.DefaultRetention.Of(metric.Tier1s)}}
+	r, _, err := b.filled(ctx, dir, only)
+	if err != nil {
+		return 0, err
+	}
+	if err = errors.Join(r.pump.Close(), r.store.Compact(ctx), r.store.Close()); err != nil {
+		return 0, err
+	}
+	// The restart removes the logs that were kept to be used again.
+	if r, err = openRig(dir, dataSeries, begin+dataSeconds+3*grace, only); err != nil {
+		return 0, err
+	}
+	if err := r.close(); err != nil {
+		return 0, err
+	}
+	w, err := weigh(filepath.Join(dir, "store"))
+	return w.all(), errors.Join(err, os.RemoveAll(dir))
 }
 
 // weight is what files take of the disk: tables, logs, and all others.

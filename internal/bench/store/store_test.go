@@ -100,7 +100,7 @@ func TestFlushes(t *testing.T) {
 
 func TestRigStoresWhatItIsFed(t *testing.T) {
 	dir := t.TempDir()
-	r, err := openRig(dir, 30, begin)
+	r, err := openRig(dir, 30, begin, metric.Policy{})
 	require.NoError(t, err)
 	e := shuffled(30)
 	for range 20 {
