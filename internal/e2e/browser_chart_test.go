@@ -81,6 +81,15 @@ func browserFilters(t *testing.T, b *browser) {
 	p.until(drawnLimit, "three groups again", func(s shown) bool { return s.Ready && len(s.Rows) == 3 })
 	p.back()
 	p.until(drawnLimit, "no group again", func(s shown) bool { return s.Ready && len(s.Rows) == 1 && len(s.setting("by")) == 0 })
+
+	// Operators in a link are kept as they are, beside what the panel adds.
+	p.goTo(window("orders", now-900, now+60, "f="+url.QueryEscape("region=~e.*")))
+	require.Equal(t, []string{"region=~e.*"}, p.untilTotal(eu).Chips)
+	p.click(hook("filter-add"))
+	p.click(hook("filter-key") + `[data-key="env"]`)
+	p.click(hook("filter-exclude"))
+	p.click(hook("filter-value") + `[data-value="dev"]`)
+	require.Equal(t, []string{"region=~e.*", "!env:dev"}, p.untilTotal(want).Chips)
 }
 
 func browserTiers(t *testing.T, b *browser) {

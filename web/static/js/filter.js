@@ -34,9 +34,11 @@ function split(text, separator, limit) {
 
 /**
  * @param {string} text
- * @returns {Filter | null} null if it has no key; the API then says so in its own words
+ * @returns {Filter | null} null if it has no key; the API then says so in its own words. Also null for the
+ *   operators = != =~ !~, which a link may hold and which are kept as they are
  */
 export function parseFilter(text) {
+  if (/^(\\[\s\S]|[^\\:])*?(=|!~)/.test(text)) return null;
   const not = text.startsWith('!');
   const [key, values = ''] = split(not ? text.slice(1) : text, ':', 2);
   if (key === '') return null;
