@@ -150,6 +150,13 @@ func (r *Registry) Series(h Handle) metric.Series {
 	return metric.Series{ID: r.metrics[r.metricOf[h]].id, Tags: r.tags[h]}
 }
 
+// Metric returns the place in Metrics of the metric that a handle's series is of.
+func (r *Registry) Metric(h Handle) uint32 {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.metricOf[h]
+}
+
 // Handles returns the handles of a metric, in the order of first sight. The
 // caller must not change them.
 func (r *Registry) Handles(id metric.ID) []Handle {

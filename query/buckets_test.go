@@ -32,14 +32,18 @@ func (s *kindSource) Kinds(name string) []metric.Kind {
 
 func (s *kindSource) Metrics() []MetricInfo { return nil }
 
-func (s *kindSource) Select(id metric.ID, match matcher.List) Selection {
+func (s *kindSource) IDs() []metric.ID { return nil }
+
+func (s *kindSource) TagCounts(metric.ID, func(metric.Tag, int)) {}
+
+func (s *kindSource) Select(_ context.Context, id metric.ID, match matcher.List) (Selection, error) {
 	sel := &kindSelection{s: s, kind: id.Kind}
 	for i := range s.n {
 		if ts := metric.NewTagset([]metric.Tag{{Key: "i", Value: fmt.Sprint(i)}}); id.Name == "m" && match.Match(ts) {
 			sel.tags = append(sel.tags, ts)
 		}
 	}
-	return sel
+	return sel, nil
 }
 
 type kindSelection struct {
@@ -49,6 +53,8 @@ type kindSelection struct {
 }
 
 func (s *kindSelection) Tags() []metric.Tagset { return s.tags }
+
+func (s *kindSelection) Slice(i, j int) Selection { return &kindSelection{s.s, s.kind, s.tags[i:j]} }
 
 func (s *kindSelection) Scan(_ context.Context, _ metric.Tier, _, _ metric.UnixSec, yield Yield) error {
 	for i := range s.tags {
@@ -70,8 +76,9 @@ func (s *kindSelection) ScanBuckets(_ context.Context, _ metric.Tier, _, _ metri
 	return nil
 }
 
-func runKinds(t *testing.T, s *kindSource, r Request) (*Result, error) {
+func runKinds(t *testing.T, s *kindSource, o Operand) (*Result, error) {
 	t.Helper()
+	r := Request{Operand: o}
 	if r.Metric == "" {
 		r.Metric = "m"
 	}
@@ -95,7 +102,7 @@ func fillOne(b bucket.Bucket, i int) {
 
 func TestDefaultFunctionOfAKind(t *testing.T) {
 	for k, want := range map[metric.Kind]Fn{metric.Counter: Count, metric.Gauge: Last, metric.Distribution: "p95", metric.Set: Uniques} {
-		res, err := runKinds(t, &kindSource{[]metric.Kind{k}, 3, fillOne}, Request{})
+		res, err := runKinds(t, &kindSource{[]metric.Kind{k}, 3, fillOne}, Operand{})
 		require.NoError(t, err)
 		require.Equal(t, want, res.Fn)
 		require.Equal(t, k, res.Kind)
@@ -106,26 +113,26 @@ func TestDefaultFunctionOfAKind(t *testing.T) {
 
 func TestNameOfSeveralKinds(t *testing.T) {
 	s := &kindSource{metric.Kinds[:], 4, fillOne}
-	res, err := runKinds(t, s, Request{})
+	res, err := runKinds(t, s, Operand{})
 	require.NoError(t, err)
 	require.Equal(t, metric.Counter, res.Kind)
 	require.Equal(t, []string{`the name "m" stands for 4 metrics: a counter and a gauge and a distribution and a set; this is the counter, and the parameter kind selects another`}, res.Warnings)
 
-	res, err = runKinds(t, s, Request{Fn: "p50"})
+	res, err = runKinds(t, s, Operand{Fn: "p50"})
 	require.NoError(t, err)
 	require.Equal(t, metric.Distribution, res.Kind, "the function decides")
 
-	res, err = runKinds(t, s, Request{Kind: metric.Set})
+	res, err = runKinds(t, s, Operand{Kind: metric.Set})
 	require.NoError(t, err)
 	require.Equal(t, 4.0, res.Total)
 	require.Empty(t, res.Warnings)
 
-	_, err = runKinds(t, s, Request{Kind: metric.Gauge, Fn: Uniques})
+	_, err = runKinds(t, s, Operand{Kind: metric.Gauge, Fn: Uniques})
 	var p *ParamError
 	require.ErrorAs(t, err, &p)
 	require.Equal(t, `"m" is a gauge, which has no uniques; it has last, avg, min, max, sum, count`, p.Sentence)
 
-	res, err = runKinds(t, s, Request{Metric: "nowhere", Fn: "above:3"})
+	res, err = runKinds(t, s, Operand{Metric: "nowhere", Fn: "above:3"})
 	require.NoError(t, err)
 	require.True(t, math.IsNaN(res.Total))
 	require.Equal(t, []string{`no distribution named "nowhere" is known; it appears with its first event`}, res.Warnings)
@@ -141,8 +148,8 @@ func TestTooManyBuckets(t *testing.T) {
 	merged := bucket.New(metric.Set)
 	merged.Merge(dense)
 	s := &kindSource{[]metric.Kind{metric.Set}, maxBucketBytes/merged.Size() + 1, func(b bucket.Bucket, _ int) { b.Merge(dense) }}
-	_, err := runKinds(t, s, Request{By: []string{"i"}})
-	var p *ParamError
-	require.ErrorAs(t, err, &p)
-	require.Contains(t, p.Sentence, "group by fewer tags")
+	_, err := runKinds(t, s, Operand{Group: Grouping{Keys: []string{"i"}}})
+	var l *LimitError
+	require.ErrorAs(t, err, &l)
+	require.Contains(t, l.Sentence, "group by fewer tags")
 }

@@ -16,7 +16,7 @@ func (x *Executor) Metrics() ([]MetricInfo, error) {
 	}
 	defer v.Close()
 	all := make(map[metric.ID]MetricInfo)
-	for _, s := range append(v.Open, v.Store) {
+	for _, s := range append(slices.Clip(v.Open), v.Store) {
 		for _, m := range s.Metrics() {
 			sum := all[m.ID]
 			all[m.ID] = MetricInfo{
@@ -56,26 +56,18 @@ func (x *Executor) Tags(name string, k metric.Kind) ([]TagKey, error) {
 		return nil, err
 	}
 	defer v.Close()
-	series := make(map[metric.Series]struct{})
 	counts := make(map[string]map[string]int)
-	for _, s := range append(v.Open, v.Store) {
+	for _, s := range append(slices.Clip(v.Open), v.Store) {
 		for _, kind := range s.Kinds(name) {
 			if k != 0 && kind != k {
 				continue
 			}
-			id := metric.ID{Name: name, Kind: kind}
-			for _, ts := range s.Select(id, nil).Tags() {
-				if _, again := series[metric.Series{ID: id, Tags: ts}]; again {
-					continue
+			s.TagCounts(metric.ID{Name: name, Kind: kind}, func(t metric.Tag, n int) {
+				if counts[t.Key] == nil {
+					counts[t.Key] = make(map[string]int)
 				}
-				series[metric.Series{ID: id, Tags: ts}] = struct{}{}
-				for t := range ts.All() {
-					if counts[t.Key] == nil {
-						counts[t.Key] = make(map[string]int)
-					}
-					counts[t.Key][t.Value]++
-				}
-			}
+				counts[t.Key][t.Value] += n
+			})
 		}
 	}
 	out := make([]TagKey, 0, len(counts))

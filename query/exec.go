@@ -1,27 +1,46 @@
 package query
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"math"
-	"slices"
-	"strings"
+	"sync"
 
-	"cairn/internal/bucket"
 	"cairn/internal/metric"
 )
 
+// Executor runs requests.
+type Executor struct {
+	// Acquire returns the current view, or an error once there is none any more.
+	Acquire func() (*View, error)
+	Limits  Limits
+	// CacheBytes is how much memory results may take that are kept for the next request;
+	// 0: none are kept.
+	CacheBytes int64
+
+	once sync.Once
+	kept *cache
+}
+
+// results returns what keeps results, or nil.
+func (x *Executor) results() *cache {
+	x.once.Do(func() {
+		if x.CacheBytes > 0 {
+			x.kept = newCache(x.CacheBytes)
+		}
+	})
+	return x.kept
+}
+
 // Result is the answer to a Request.
 type Result struct {
-	Metric        string
-	Kind          metric.Kind
-	Fn            Fn
-	From, To      metric.UnixSec // whole steps
-	Step          int64
-	Tier          metric.Tier
+	Metric        string // of an expression: its text
+	Expr          bool
+	Kind          metric.Kind // 0 of an expression
+	Fn            Fn          // "" of an expression
+	Grid                      // of the points
+	Tier          metric.Tier // of several, the coarsest
 	SealedUntil   metric.UnixSec
-	Series        []Series // the largest totals first
+	Series        []Series // the largest totals first, or, of Bottom, the smallest
 	Total         float64  // over all matched series and the whole range, as Series.Total; NaN: there is none
 	SeriesMatched int      // series with an event in the range that the filters let pass
 	Truncated     bool     // Series is not all groups
@@ -33,264 +52,142 @@ type Result struct {
 // at once; that of rate is the count.
 type Series struct {
 	Tags                  []GroupTag
+	Other                 bool      // all groups that Top or Bottom left over
 	Values                []float64 // one a step; NaN: no event
 	Total, Min, Max, Last float64
 }
 
-// GroupTag is a tag key that was grouped by, with the values that the series of
-// the group have in common; a series may have several values for one key.
-type GroupTag struct {
-	Key    string
-	Values []string
-}
-
-// Executor runs requests.
-type Executor struct {
-	// Acquire returns the current view, or an error once there is none any more.
-	Acquire func() (*View, error)
+// operand is an Operand as it is read.
+type operand struct {
+	Operand
+	ids      []metric.ID
+	plan     plan
+	since    metric.UnixSec // what is older is in no answer
+	prepared *Prepared
 }
 
 // Run answers r. It ends early with ctx's error.
 func (x *Executor) Run(ctx context.Context, r Request) (*Result, error) {
-	v, err := x.Acquire()
+	rd, err := x.Begin(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer v.Close()
-	run := run{
-		r:      r,
-		series: make(map[metric.Tagset]*seen), groups: make(map[string]*group),
-	}
-	warnings, err := run.resolve(v)
-	if err == nil {
-		err = run.plan(v, &warnings)
-	}
-	if err != nil {
-		return nil, err
-	}
-	for _, s := range v.Open {
-		if err := run.scan(ctx, run.selected(s)); err != nil {
-			return nil, err
+	defer rd.Close()
+	operands := map[byte]*operand{0: {Operand: r.Operand}}
+	letters := []byte{0}
+	if r.Expr != nil {
+		letters = []byte(r.Expr.Letters())
+		for _, l := range letters {
+			operands[l] = &operand{Operand: r.Operands[l]}
 		}
 	}
-	stored := run.selected(v.Store) // of the same instant: afterwards series may be deleted
-	v.OpenDone()
-	if err := run.scan(ctx, stored); err != nil {
+	res := &Result{Metric: r.Metric, SealedUntil: rd.SealedUntil()}
+	if err := prepare(rd, &r, letters, operands, res); err != nil {
 		return nil, err
 	}
-	res := run.result()
-	res.SealedUntil = v.SealedUntil
-	res.Warnings = append(res.Warnings, warnings...)
-	if v.Incomplete != "" {
-		res.Warnings = append(res.Warnings, v.Incomplete)
+	tables := make(map[byte]*table, len(letters))
+	for _, l := range letters {
+		o := operands[l]
+		f, err := o.prepared.Frame()
+		if err != nil {
+			return nil, err
+		}
+		res.SeriesMatched += f.Matched
+		if f.Overflow {
+			res.warn(fmt.Sprintf("a cardinality limit was reached: new tagsets of %q count in the series %s; totals are exact", o.Metric, metric.OverflowTags))
+		}
+		tables[l] = o.table(&r, f, res)
+	}
+	if r.Expr == nil {
+		o := operands[0]
+		res.Kind, res.Fn = o.Kind, o.Fn
+		tables[0].into(&r, res)
+	} else {
+		res.Metric, res.Expr = r.Expr.String(), true
+		combine(&r, letters, tables).into(&r, res)
+	}
+	if why := rd.Incomplete(); why != "" {
+		res.warn(why)
 	}
 	return res, nil
 }
 
-// plan chooses the tier, and with it the range and the step that the answer has.
-func (q *run) plan(v *View, warnings *[]string) error {
-	held := everything
-	if v.Held != nil {
-		held = v.Held(q.id)
-	}
-	p, err := planFor(&q.r, &held)
-	if err != nil {
-		return err
-	}
-	q.tier, q.r.From, q.r.To, q.r.Step = p.tier, p.from, p.to, p.step
-	q.points = int(int64(p.to-p.from) / p.step)
-	// What is older is on its way out, in whichever source it is: it is in no answer.
-	q.since = min(max(p.from, held.From(p.tier)), p.to)
-	*warnings = append(*warnings, p.warnings...)
-	return nil
-}
-
-type run struct {
-	r       Request
-	id      metric.ID
-	tier    metric.Tier
-	since   metric.UnixSec // buckets before it are not read
-	points  int
-	columns int  // groups with an event in the range
-	bytes   int  // of their buckets, of kinds that are no numbers
-	known   bool // some source has a series of the metric, matched or not
-	series  map[metric.Tagset]*seen
-	groups  map[string]*group
-}
-
-// seen is a series that matched, from whichever source.
-type seen struct {
-	group *group
-	event bool // in the range
-}
-
-type group struct {
-	tags    []GroupTag
-	values  []float64       // nil until the first event in the range
-	buckets []bucket.Bucket // the same for kinds that are no numbers
-	total   float64
-}
-
-// maxCells bounds the columns of one query, groups times points: 128 MB.
-const maxCells = 16 << 20
-
-func (q *run) column(g *group) ([]float64, error) {
-	if g.values == nil {
-		q.columns++
-		if q.columns*q.points > maxCells {
-			return nil, paramErrorf("by", "this query makes more than %d groups of %d points each, which is more than fits in memory: group by fewer tags, filter, or take a longer step", q.columns-1, q.points)
+// warn adds a warning, once.
+func (res *Result) warn(texts ...string) {
+	for _, text := range texts {
+		known := false
+		for _, w := range res.Warnings {
+			known = known || w == text
 		}
-		g.values = make([]float64, q.points)
-		for i := range g.values {
-			g.values[i] = math.NaN()
+		if !known {
+			res.Warnings = append(res.Warnings, text)
 		}
 	}
-	return g.values, nil
 }
 
-func (q *run) selected(s Source) Selection {
-	q.known = q.known || slices.Contains(s.Kinds(q.r.Metric), q.id.Kind)
-	return s.Select(q.id, q.r.Filters)
-}
-
-func (q *run) scan(ctx context.Context, sel Selection) error {
-	tags := sel.Tags()
-	if len(tags) == 0 {
-		return nil
-	}
-	at := make([]*seen, len(tags))
-	for i, ts := range tags {
-		sn := q.series[ts]
-		if sn == nil {
-			sn = &seen{group: q.groupOf(ts)}
-			q.series[ts] = sn
-		}
-		at[i] = sn
-	}
-	if q.id.Kind != metric.Counter {
-		return q.scanBuckets(ctx, sel, at)
-	}
-	from, step := int64(q.r.From), q.r.Step
-	return sel.Scan(ctx, q.tier, q.since, q.r.To, func(i int, start metric.UnixSec, width int64, slots []uint32, sums []float64) error {
-		if len(slots) == 0 {
-			return nil
-		}
-		at[i].event = true
-		values, err := q.column(at[i].group)
+// prepare plans the operands, so that they have the same steps, and reads what is open
+// of them.
+func prepare(rd *Reading, r *Request, letters []byte, operands map[byte]*operand, res *Result) error {
+	held := make(map[byte]*metric.Held, len(letters))
+	for _, l := range letters {
+		o := operands[l]
+		ids, warnings, err := o.resolve(rd)
 		if err != nil {
 			return err
 		}
-		offset := int64(start) - from
-		for j, slot := range slots {
-			p := (offset + int64(slot)*width) / step
-			if math.IsNaN(values[p]) {
-				values[p] = sums[j]
-			} else {
-				values[p] += sums[j]
+		if r.Cumulative && !o.Fn.addsUp() {
+			return paramErrorf("cumulative", "%s is no function that runs up; cumulative goes with count, sum and uniques", o.Fn)
+		}
+		o.ids = ids
+		res.warn(warnings...)
+		h := rd.Held(ids[0])
+		for _, id := range ids[1:] {
+			h = narrowest(h, rd.Held(id))
+		}
+		held[l] = &h
+	}
+	grid, err := planAll(r, letters, operands, held)
+	if err != nil {
+		return err
+	}
+	res.Grid = grid
+	for _, l := range letters {
+		o := operands[l]
+		res.warn(o.plan.warnings...)
+		res.Tier = max(res.Tier, o.plan.tier)
+		o.since = held[l].From(o.plan.tier)
+		o.prepared, err = rd.Prepare(Read{
+			IDs: o.ids, Filters: o.Filters, Group: o.Group, Tier: o.plan.tier, Grid: o.plan.grid, Since: o.since,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// planAll plans each operand until all have the same steps, which it returns: where one needs
+// longer ones, the others get them too. The steps of an operand's plan are shifted.
+func planAll(r *Request, letters []byte, operands map[byte]*operand, held map[byte]*metric.Held) (Grid, error) {
+	grid := r.grid()
+	again := true
+	for try := 0; again; try++ {
+		if again = false; try > 2*len(letters)+len(metric.Tiers) {
+			return grid, paramErrorf("shift", "there are no steps that whole buckets make up of all the operands as they are shifted; shift by multiples of the step")
+		}
+		for _, l := range letters {
+			o := operands[l]
+			p, err := planFor(r, grid.Shifted(-o.Shift), held[l])
+			if err != nil {
+				return grid, err
+			}
+			o.plan.tier, o.plan.grid = p.tier, p.grid
+			o.plan.warnings = append(o.plan.warnings, p.warnings...)
+			if g := p.grid.Shifted(o.Shift); !g.equal(&grid) {
+				grid, again = g, true
+				break
 			}
 		}
-		return ctx.Err()
-	})
-}
-
-func (q *run) groupOf(ts metric.Tagset) *group {
-	var key []metric.Tag
-	for t := range ts.All() {
-		if slices.Contains(q.r.By, t.Key) {
-			key = append(key, t)
-		}
 	}
-	// The canonical form tells {a: "b,c"} from {a: [b, c]}.
-	name := string(metric.NewTagset(key))
-	g := q.groups[name]
-	if g == nil {
-		g = new(group)
-		for _, t := range key {
-			if n := len(g.tags); n > 0 && g.tags[n-1].Key == t.Key {
-				g.tags[n-1].Values = append(g.tags[n-1].Values, t.Value)
-				continue
-			}
-			g.tags = append(g.tags, GroupTag{t.Key, []string{t.Value}})
-		}
-		q.groups[name] = g
-	}
-	return g
-}
-
-func (q *run) result() *Result {
-	res := &Result{
-		Metric: q.r.Metric, Kind: q.id.Kind, Fn: q.r.Fn, From: q.r.From, To: q.r.To, Step: q.r.Step, Tier: q.tier,
-	}
-	for _, sn := range q.series {
-		if sn.event {
-			res.SeriesMatched++
-		}
-	}
-	if q.id.Kind != metric.Counter {
-		res.Total = q.readBuckets()
-	}
-	var groups []*group
-	for _, g := range q.groups {
-		if g.values == nil {
-			continue
-		}
-		if q.id.Kind == metric.Counter {
-			g.addUp()
-		}
-		groups = append(groups, g)
-	}
-	slices.SortFunc(groups, func(a, b *group) int {
-		return cmp.Or(cmp.Compare(b.total, a.total), compareTags(a.tags, b.tags))
-	})
-	if q.id.Kind == metric.Counter {
-		for _, g := range groups {
-			res.Total += g.total // in one order, so that the same data gives the same bits
-		}
-	}
-	if len(groups) > q.r.Limit {
-		groups, res.Truncated = groups[:q.r.Limit], true
-	}
-	for _, g := range groups {
-		res.Series = append(res.Series, g.series(q.r, q.id.Kind))
-	}
-	if sn := q.series[metric.OverflowTags]; sn != nil && sn.event {
-		res.Warnings = append(res.Warnings, fmt.Sprintf("a cardinality limit was reached: new tagsets of %q count in the series %s; totals are exact", q.r.Metric, metric.OverflowTags))
-	}
-	if !q.known {
-		res.Warnings = append(res.Warnings, fmt.Sprintf("no %s named %q is known; it appears with its first event", q.id.Kind, q.r.Metric))
-	}
-	return res
-}
-
-func compareTags(a, b []GroupTag) int {
-	return slices.CompareFunc(a, b, func(x, y GroupTag) int {
-		return cmp.Or(strings.Compare(x.Key, y.Key), slices.Compare(x.Values, y.Values))
-	})
-}
-
-// addUp makes the total of a counter.
-func (g *group) addUp() {
-	for _, v := range g.values {
-		if !math.IsNaN(v) {
-			g.total += v
-		}
-	}
-}
-
-func (g *group) series(r Request, k metric.Kind) Series {
-	s := Series{Tags: g.tags, Values: g.values, Total: g.total, Min: math.NaN(), Max: math.NaN(), Last: math.NaN()}
-	for i, v := range s.Values {
-		if math.IsNaN(v) {
-			continue
-		}
-		if r.Fn == Rate && k == metric.Counter {
-			v /= float64(r.Step)
-			s.Values[i] = v
-		}
-		if math.IsNaN(s.Last) {
-			s.Min, s.Max = v, v
-		}
-		s.Min, s.Max, s.Last = min(s.Min, v), max(s.Max, v), v
-	}
-	return s
+	return grid, nil
 }

@@ -81,6 +81,9 @@ func (f Fn) of(k metric.Kind) bool {
 	return false
 }
 
+// addsUp reports whether the function of several steps together grows with each.
+func (f Fn) addsUp() bool { return f == Count || f == Sum || f == Uniques }
+
 // quantile returns the share that p<N> asks for, 0 to 1.
 func (f Fn) quantile() (q float64, ok bool) {
 	digits, ok := strings.CutPrefix(string(f), "p")

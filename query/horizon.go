@@ -11,69 +11,81 @@ import (
 // plan is how a request is served: by one tier, in whole steps.
 type plan struct {
 	tier     metric.Tier
-	from, to metric.UnixSec // whole steps
-	step     int64          // a multiple of the tier's width
-	warnings []string       // that it is not what was asked for
+	grid     Grid     // the tier divides it
+	warnings []string // that it is not what was asked for
 }
 
 // everything is held where the view does not tell.
 var everything = metric.Held{Retention: metric.DefaultRetention}
 
-// planFor chooses the tier. The first that there is of
+// narrowest is what is held of two metrics alike.
+func narrowest(a, b metric.Held) metric.Held {
+	for i := range metric.Tiers {
+		a.Retention[i] = min(a.Retention[i], b.Retention[i])
+		a.Since[i] = max(a.Since[i], b.Since[i])
+	}
+	a.Accounted = max(a.Accounted, b.Accounted)
+	return a
+}
+
+// planFor chooses the tier for the steps g, which r asks for. The first that there is of
 //
-//   - the coarsest tier that divides the step and holds all of the range: it has the
+//   - the coarsest tier that divides the steps and holds all of the range: it has the
 //     fewest buckets to read, and the same sums
-//   - the finest tier that holds all of the range, with a step that it divides
-//   - the tier that holds the most of the range, with a step that it divides
+//   - the finest tier that holds all of the range, with steps that it divides
+//   - the tier that holds the most of the range, with steps that it divides
 //
 // A step that was chosen by the length of the range becomes another one of autoSteps,
 // as each of these divides the next, and the tiers' widths are among them.
-func planFor(r *Request, h *metric.Held) (plan, error) {
-	if p, ok := planDirect(r, h); ok {
+func planFor(r *Request, g Grid, h *metric.Held) (plan, error) {
+	if p, ok := planDirect(g, h); ok {
 		return p, nil // who made the request has counted its points
 	}
-	p := planWidened(r, h)
-	return p, checkPoints(p.from, p.to, p.step)
+	p, err := planWidened(r, g, h)
+	if err != nil {
+		return p, err
+	}
+	return p, checkPoints(&p.grid)
 }
 
-func planDirect(r *Request, h *metric.Held) (p plan, ok bool) {
-	from, to := r.From.Floor(r.Step), r.To.Ceil(r.Step)
+func planDirect(g Grid, h *metric.Held) (p plan, ok bool) {
 	for _, t := range metric.Tiers {
-		if h.Keeps(t) && r.Step%t.Width() == 0 && h.Holds(t, from) {
-			p, ok = plan{tier: t, from: from, to: to, step: r.Step}, true
+		if h.Keeps(t) && g.Divides(t) && h.Holds(t, g.From) {
+			p, ok = plan{tier: t, grid: g}, true
 		}
 	}
 	return p, ok
 }
 
-func planWidened(r *Request, h *metric.Held) plan {
+func planWidened(r *Request, g Grid, h *metric.Held) (plan, error) {
 	var most plan
 	for _, t := range metric.Tiers {
 		if !h.Keeps(t) {
 			continue
 		}
-		width := t.Width()
-		p := plan{tier: t, step: (r.Step + width - 1) / width * width}
-		p.from, p.to = r.From.Floor(p.step), r.To.Ceil(p.step)
-		if h.Holds(t, p.from) {
-			p.warnWidened(r, h)
-			return p
+		p := plan{tier: t, grid: g.widened(t)}
+		if h.Holds(t, p.grid.From) {
+			p.warnWidened(r, g, h)
+			return p, nil
 		}
-		// Of those that hold as much, one that divides the step needs no other.
+		// Of those that hold as much, one that divides the steps needs no others.
 		since := h.From(t)
-		if most.tier == 0 || since < h.From(most.tier) || since == h.From(most.tier) && r.Step%width == 0 {
+		if most.tier == 0 || since < h.From(most.tier) || since == h.From(most.tier) && g.Divides(t) {
 			most = p
 		}
 	}
-	most.warnWidened(r, h)
+	if most.tier == 0 {
+		return most, paramErrorf("metric", "no resolution is kept of all the metrics that match %q; ask for fewer of them", r.Metric)
+	}
+	most.warnWidened(r, g, h)
 	most.warnings = append(most.warnings, fmt.Sprintf("what is kept of it begins at %s: %s is kept for %s, and nothing for longer",
 		stamp(h.From(most.tier)), most.tier, metric.Span(h.Of(most.tier))))
-	return most
+	return most, nil
 }
 
-// warnWidened says why the step is longer than what was asked for, if it is.
-func (p *plan) warnWidened(r *Request, h *metric.Held) {
-	if p.step == r.Step || r.Auto {
+// warnWidened says why the steps are others than what was asked for, if they are.
+func (p *plan) warnWidened(r *Request, g Grid, h *metric.Held) {
+	if p.grid.equal(&g) || r.Auto && p.grid.bounds == nil {
 		return
 	}
 	var gone []string // finer tiers that do not hold the range any more
@@ -88,7 +100,11 @@ func (p *plan) warnWidened(r *Request, h *metric.Held) {
 	if len(gone) > 0 {
 		why = fmt.Sprintf("%s; before %s only %s buckets are left", strings.Join(gone, ", "), stamp(before), p.tier)
 	}
-	p.warnings = append(p.warnings, fmt.Sprintf("%s, so the step is %s instead of %s", why, metric.Span(p.step), metric.Span(r.Step)))
+	if p.grid.Step == g.Step {
+		p.warnings = append(p.warnings, fmt.Sprintf("%s, so the steps begin at whole buckets of %s", why, p.tier))
+		return
+	}
+	p.warnings = append(p.warnings, fmt.Sprintf("%s, so the step is %s instead of %s", why, metric.Span(p.grid.Step), metric.Span(g.Step)))
 }
 
 func stamp(sec metric.UnixSec) string { return sec.Time().Format(time.RFC3339) }

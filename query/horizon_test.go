@@ -11,8 +11,6 @@ import (
 	"cairn/internal/metric"
 )
 
-const day = 86400
-
 // today is a midnight on which days, weeks and all partitions but those of 30 days begin.
 const today = 1_700_006_400
 
@@ -71,21 +69,23 @@ func TestTierOfARange(t *testing.T) {
 		r, err := parse(t, map[string][]string{"metric": {"m"}, "from": {c.from}, "to": {c.to}, "step": {c.step}}, today-1)
 		require.NoError(t, err)
 		h := held(t, c.policy, today)
-		p, err := planFor(&r, &h)
+		p, err := planFor(&r, r.grid(), &h)
 		name := fmt.Sprint(c.policy, " ", c.from, " ", c.to, " ", c.step)
 		require.NoError(t, err, name)
 		require.Equal(t, c.tier, p.tier, name)
-		require.Equal(t, c.width, p.step, name)
-		require.Equal(t, c.at.Floor(c.width), p.from, name)
+		require.Equal(t, c.width, p.grid.Step, name)
+		require.Equal(t, c.at.Floor(c.width), p.grid.From, name)
 		require.Equal(t, c.warnings, p.warnings, name)
 	}
 }
 
 func TestPointsAreCountedOfTheStepThatIsTaken(t *testing.T) {
 	h := held(t, "1m:1d", today)
-	_, err := planFor(&Request{From: 0, To: 60 * (MaxPoints + 1), Step: 1}, &h)
+	r := Request{From: 0, To: 60 * (MaxPoints + 1), Step: 1}
+	_, err := planFor(&r, r.grid(), &h)
 	require.ErrorContains(t, err, "a step of 60s over this range makes 11001 points; 11000 are allowed")
-	_, err = planFor(&Request{From: 0, To: 60 * MaxPoints, Step: 1}, &h)
+	r.To = 60 * MaxPoints
+	_, err = planFor(&r, r.grid(), &h)
 	require.NoError(t, err)
 }
 
@@ -125,7 +125,7 @@ func TestTheTierHoldsTheRange(t *testing.T) {
 			sources[rapid.IntRange(0, 1).Draw(t, "source")].series[""][sec] += v
 			ever[sec] += v
 		}
-		r := Request{Metric: "m", To: now + 1 - metric.UnixSec(rapid.SampledFrom([]int{0, 0, 1, 3000, 3 * day, 60 * day}).Draw(t, "until")), Limit: 1}
+		r := Request{Operand: Operand{Metric: "m"}, To: now + 1 - metric.UnixSec(rapid.SampledFrom([]int{0, 0, 1, 3000, 3 * day, 60 * day}).Draw(t, "until")), Limit: 1}
 		r.From = r.To - metric.UnixSec(rapid.IntRange(1, 2*span).Draw(t, "back"))
 		r.Step = rapid.SampledFrom([]int64{0, 1, 7, 10, 15, 45, 60, 90, 600, 3600, 5400, day}).Draw(t, "step")
 		asked := r
@@ -205,7 +205,7 @@ func TestTotalsOfWhatSeveralHold(t *testing.T) {
 			x := &Executor{Acquire: func() (*View, error) {
 				return &View{OpenDone: func() {}, Store: src, Held: func(metric.ID) metric.Held { return h }, Close: func() {}}, nil
 			}}
-			got, err := x.Run(context.Background(), Request{Metric: "m", From: from, To: now.Floor(3600), Step: step, Limit: 1})
+			got, err := x.Run(context.Background(), Request{Operand: Operand{Metric: "m"}, From: from, To: now.Floor(3600), Step: step, Limit: 1})
 			require.NoError(t, err)
 			require.Equal(t, tier, got.Tier)
 			require.Equal(t, want, got.Total, "step %d", step)

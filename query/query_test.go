@@ -28,10 +28,10 @@ type fakeSource struct {
 
 var testID = metric.ID{Name: "m", Kind: metric.Counter}
 
-func (f *fakeSource) Select(id metric.ID, match matcher.List) Selection {
+func (f *fakeSource) Select(_ context.Context, id metric.ID, match matcher.List) (Selection, error) {
 	s := &fakeSelection{f: f}
 	if id != testID {
-		return s
+		return s, nil
 	}
 	for ts := range f.series {
 		if match.Match(ts) {
@@ -39,7 +39,22 @@ func (f *fakeSource) Select(id metric.ID, match matcher.List) Selection {
 		}
 	}
 	slices.Sort(s.tags)
-	return s
+	return s, nil
+}
+
+func (f *fakeSource) IDs() []metric.ID {
+	if len(f.series) == 0 {
+		return nil
+	}
+	return []metric.ID{testID}
+}
+
+func (f *fakeSource) TagCounts(_ metric.ID, visit func(metric.Tag, int)) {
+	for ts := range f.series {
+		for t := range ts.All() {
+			visit(t, 1)
+		}
+	}
 }
 
 func (f *fakeSource) Part(metric.ID, int, int) Selection { panic("BUG: a query takes all that match") }
@@ -61,6 +76,8 @@ type fakeSelection struct {
 }
 
 func (s *fakeSelection) Tags() []metric.Tagset { return s.tags }
+
+func (s *fakeSelection) Slice(i, j int) Selection { return &fakeSelection{s.f, s.tags[i:j]} }
 
 func (s *fakeSelection) Scan(_ context.Context, t metric.Tier, from, to metric.UnixSec, yield Yield) error {
 	if s.f.before != nil {
@@ -293,9 +310,9 @@ func TestTooManyGroupsIsAnError(t *testing.T) {
 	r, err := parse(t, map[string][]string{"metric": {"m"}, "by": {"i"}, "from": {"0"}, "to": {fmt.Sprint(MaxPoints)}, "step": {"1s"}}, 200)
 	require.NoError(t, err)
 	_, err = executor(&fakeSource{}, src).Run(context.Background(), r)
-	var p *ParamError
-	require.ErrorAs(t, err, &p)
-	require.Equal(t, "by", p.Param)
+	var l *LimitError
+	require.ErrorAs(t, err, &l)
+	require.Contains(t, l.Sentence, "group by fewer tags")
 }
 
 func TestRunEndsWithItsContext(t *testing.T) {
@@ -313,7 +330,7 @@ func TestRunEndsWithItsContext(t *testing.T) {
 
 func TestCatalog(t *testing.T) {
 	open := &fakeSource{series: map[metric.Tagset]map[metric.UnixSec]float64{
-		metric.NewTagset([]metric.Tag{{Key: "env", Value: "prod"}, {Key: "canary"}}): {},
+		metric.NewTagset([]metric.Tag{{Key: "env", Value: "stage"}, {Key: "canary"}}): {}, // the store does not have it
 	}}
 	store := &fakeSource{series: map[metric.Tagset]map[metric.UnixSec]float64{
 		metric.NewTagset([]metric.Tag{{Key: "env", Value: "prod"}, {Key: "canary"}}): {},
@@ -323,8 +340,8 @@ func TestCatalog(t *testing.T) {
 	tags, err := executor(open, store).Tags("m", 0)
 	require.NoError(t, err)
 	require.Equal(t, []TagKey{
-		{"canary", []TagValue{{"", 1}}},
-		{"env", []TagValue{{"prod", 2}, {"dev", 1}}},
+		{"canary", []TagValue{{"", 2}}},
+		{"env", []TagValue{{"prod", 2}, {"dev", 1}, {"stage", 1}}},
 	}, tags)
 	metrics, err := executor(open, store).Metrics()
 	require.NoError(t, err)
@@ -334,7 +351,7 @@ func TestCatalog(t *testing.T) {
 func TestFoldedTagsetsAreSaid(t *testing.T) {
 	src := &fakeSource{series: map[metric.Tagset]map[metric.UnixSec]float64{metric.OverflowTags: {7200: 1}, "": {7200: 1}}}
 	for from, want := range map[metric.UnixSec]int{7200: 1, 7210: 0} {
-		res, err := executor(src, &fakeSource{}).Run(context.Background(), Request{Metric: "m", From: from, To: from + 10, Step: 10, Fn: Count, Limit: 1})
+		res, err := executor(src, &fakeSource{}).Run(context.Background(), Request{Operand: Operand{Metric: "m", Fn: Count}, From: from, To: from + 10, Step: 10, Limit: 1})
 		require.NoError(t, err)
 		require.Len(t, res.Warnings, want)
 	}

@@ -1,8 +1,10 @@
 package query
 
 import (
+	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,16 +27,39 @@ const (
 
 // Request is one query.
 type Request struct {
-	Metric  string
-	Filters matcher.List
-	By      []string
-	From    metric.UnixSec // inclusive
-	To      metric.UnixSec // exclusive
-	Step    int64          // seconds
-	Auto    bool           // a longer step is as good: this one was chosen by the length of the range
-	Fn      Fn
+	Operand
+	From metric.UnixSec // inclusive
+	To   metric.UnixSec // exclusive
+	Step int64          // seconds
+	Auto bool           // a longer step is as good: this one was chosen by the length of the range
+	// Calendar makes the steps those of a calendar in Zone, not the zero Span: Step is their
+	// usual length then.
+	Calendar Span
+	Zone     *time.Location // nil: UTC
+	Limit    int            // series in the answer, the largest totals first
+
+	// Top and Bottom ask for so many groups, those with the largest or smallest totals, and
+	// for all others folded into one. 0: not so.
+	Top, Bottom int
+	// Zero makes a point 0 that has no event, where none can come any more.
+	Zero bool
+	// Cumulative makes each point that of all steps up to it.
+	Cumulative bool
+
+	// Expr, if there is one, is what is made of Operands instead of the request's own: the
+	// operand of the letter 'a' is Operands['a'].
+	Expr     *Expr
+	Operands map[byte]Operand
+}
+
+// Operand is what is read, and how.
+type Operand struct {
+	Metric  string      // a name, or, where none is the same, a pattern of names with *
 	Kind    metric.Kind // 0: that of the metric with the name
-	Limit   int         // series in the answer, the largest totals first
+	Filters matcher.List
+	Group   Grouping
+	Fn      Fn
+	Shift   int64 // seconds: what was so much earlier stands at the times of the range
 }
 
 // ParamError says which parameter is wrong, in a sentence.
@@ -47,52 +72,218 @@ func paramErrorf(param, format string, args ...any) error {
 	return &ParamError{param, fmt.Sprintf(format, args...)}
 }
 
-// params are those that a request may have.
-var params = []string{"metric", "filter", "by", "from", "to", "step", "fn", "kind", "limit"}
+// params are those that a request may have, and operandParams those of them that each
+// letter of an expression may have as its own.
+var (
+	params        = []string{"metric", "filter", "by", "without", "from", "to", "step", "tz", "fn", "kind", "shift", "fill", "cumulative", "limit", "top", "bottom", "expr"}
+	operandParams = []string{"metric", "filter", "by", "without", "fn", "kind", "shift"}
+)
+
+// repeatable are those that may be given several times.
+var repeatable = []string{"filter", "by", "without"}
 
 // ParseRequest reads a request out of parameters, of which get returns all values
 // and names lists all that are there. now is the time that `now` stands for: the
 // end of the current second.
-func ParseRequest(names []string, get func(name string) []string, now time.Time) (Request, error) {
-	r := Request{Limit: DefaultLimit}
-	if err := checkNames(names, params, get); err != nil {
-		return r, err
-	}
+func ParseRequest(names []string, get func(name string) []string, now time.Time) (r Request, err error) {
 	one := func(name, def string) string {
 		if v := get(name); len(v) > 0 && v[0] != "" {
 			return v[0]
 		}
 		return def
 	}
-	if r.Metric = one("metric", ""); r.Metric == "" {
-		return r, paramErrorf("metric", "the parameter metric is missing; GET /api/metrics lists the names")
+	if text := one("expr", ""); text != "" {
+		names, err = r.parseExpr(text, names, get)
+	} else if err = checkNames(names, params, get); err == nil {
+		r.Operand, err = parseOperand(get)
 	}
-	if err := r.parseTags(get); err != nil {
+	if err != nil {
 		return r, err
 	}
-	var err error
-	end := metric.SecOf(now) + 1
-	if r.From, err = ParseTime(one("from", "-1h"), end); err != nil {
-		return r, &ParamError{"from", err.Error()}
-	}
-	if r.To, err = ParseTime(one("to", "now"), end); err != nil {
-		return r, &ParamError{"to", err.Error()}
-	}
-	if r.Step, err = ParseStep(one("step", "auto")); err != nil {
-		return r, &ParamError{"step", err.Error()}
-	}
-	r.Fn = Fn(one("fn", ""))
-	if err := checkFn(r.Fn); err != nil {
+	if err := checkNames(names, params, get); err != nil {
 		return r, err
 	}
-	if r.Kind, err = ParseKind(one("kind", "")); err != nil {
+	if err := r.parseRange(one, metric.SecOf(now)+1); err != nil {
 		return r, err
 	}
-	limit := one("limit", strconv.Itoa(DefaultLimit))
-	if r.Limit, err = strconv.Atoi(limit); err != nil || r.Limit < 1 || r.Limit > MaxLimit {
-		return r, paramErrorf("limit", "limit %q is not a whole number from 1 to %d", limit, MaxLimit)
+	if err := r.parseShape(one); err != nil {
+		return r, err
 	}
 	return r, r.align()
+}
+
+// parseExpr reads the expression and its operands, and returns the names of the other
+// parameters. A letter's own parameters come before those that all share.
+func (r *Request) parseExpr(text string, names []string, get func(string) []string) (others []string, err error) {
+	if r.Expr, err = ParseExpr(text); err != nil {
+		return nil, &ParamError{"expr", err.Error()}
+	}
+	letters := r.Expr.Letters()
+	own := make(map[byte][]string)
+	for _, n := range names {
+		switch letter, name, ok := strings.Cut(n, "."); {
+		case !ok:
+			others = append(others, n)
+		case len(letter) != 1 || strings.IndexByte(letters, letter[0]) < 0:
+			return nil, paramErrorf(n, "the parameter %q is for the operand %q, which is not in expr %q", n, letter, text)
+		case !slices.Contains(operandParams, name):
+			return nil, paramErrorf(n, "the parameter %q is not known; an operand has %s", n, strings.Join(operandParams, ", "))
+		case !slices.Contains(repeatable, name) && len(get(n)) > 1:
+			return nil, paramErrorf(n, "the parameter %s is given %d times; once is allowed", n, len(get(n)))
+		default:
+			own[letter[0]] = append(own[letter[0]], name)
+		}
+	}
+	r.Operands = make(map[byte]Operand)
+	for _, letter := range []byte(letters) {
+		prefix := string(letter) + "."
+		op, err := parseOperand(func(name string) []string {
+			if slices.Contains(own[letter], name) {
+				return get(prefix + name)
+			}
+			return get(name)
+		})
+		var p *ParamError
+		if errors.As(err, &p) && (slices.Contains(own[letter], p.Param) || p.Param == "metric") {
+			return nil, &ParamError{prefix + p.Param, strings.Replace(p.Sentence, "the parameter metric is", "the parameter "+prefix+"metric is", 1)}
+		}
+		if err != nil {
+			return nil, err
+		}
+		r.Operands[letter] = op
+	}
+	return others, nil
+}
+
+func parseOperand(get func(string) []string) (o Operand, err error) {
+	one := func(name string) string {
+		if v := get(name); len(v) > 0 {
+			return v[0]
+		}
+		return ""
+	}
+	if o.Metric = one("metric"); o.Metric == "" {
+		return o, paramErrorf("metric", "the parameter metric is missing; GET /api/metrics lists the names")
+	}
+	if o.Filters, err = parseFilters(get); err != nil {
+		return o, err
+	}
+	if o.Group, err = parseGrouping(get); err != nil {
+		return o, err
+	}
+	o.Fn = Fn(one("fn"))
+	if err := checkFn(o.Fn); err != nil {
+		return o, err
+	}
+	if o.Kind, err = ParseKind(one("kind")); err != nil {
+		return o, err
+	}
+	if s := one("shift"); s != "" {
+		// Both -1d and 1d are read as a day ago: nobody asks for the future.
+		if o.Shift, err = ParseDuration(strings.TrimPrefix(s, "-")); err != nil {
+			return o, &ParamError{"shift", err.Error()}
+		}
+	}
+	return o, nil
+}
+
+// parseGrouping reads `by` and `without`.
+func parseGrouping(get func(string) []string) (g Grouping, err error) {
+	by, without := keyList(get("by")), keyList(get("without"))
+	switch {
+	case len(by) > 0 && len(without) > 0:
+		return g, paramErrorf("without", "both by and without are given; one of them says how series are grouped")
+	case len(by) > MaxBy || len(without) > MaxBy:
+		return g, paramErrorf("by", "%d tag keys are given; %d are allowed", max(len(by), len(without)), MaxBy)
+	case len(without) > 0:
+		return Grouping{Mode: WithoutKeys, Keys: without}, nil
+	}
+	if i := slices.Index(by, nameKey); i >= 0 {
+		g.Name = true
+		by = slices.Delete(by, i, i+1)
+	}
+	if slices.Contains(by, "*") {
+		g.Mode = EachTagset
+		return g, nil
+	}
+	g.Keys = by
+	return g, nil
+}
+
+// nameKey is the tag key that stands for the metric's name.
+const nameKey = "__name__"
+
+// keyList splits lists of tag keys at their commas, and leaves out what comes again.
+func keyList(lists []string) (keys []string) {
+	for _, list := range lists {
+		for key := range strings.SplitSeq(list, ",") {
+			if key != "" && !slices.Contains(keys, key) {
+				keys = append(keys, key)
+			}
+		}
+	}
+	return keys
+}
+
+// parseRange reads from, to, step and tz. end is what `now` stands for.
+func (r *Request) parseRange(one func(name, def string) string, end metric.UnixSec) (err error) {
+	if r.From, err = ParseTime(one("from", "-1h"), end); err != nil {
+		return &ParamError{"from", err.Error()}
+	}
+	if r.To, err = ParseTime(one("to", "now"), end); err != nil {
+		return &ParamError{"to", err.Error()}
+	}
+	if tz := one("tz", ""); tz != "" {
+		if r.Zone, err = time.LoadLocation(tz); err != nil || tz == "Local" {
+			return paramErrorf("tz", "time zone %q is not known; use a name such as UTC, Europe/Berlin or America/New_York", tz)
+		}
+	}
+	if r.Step, r.Calendar, err = ParseStep(one("step", "auto")); err != nil {
+		return &ParamError{"step", err.Error()}
+	}
+	return nil
+}
+
+// parseShape reads what the answer is to look like.
+func (r *Request) parseShape(one func(name, def string) string) (err error) {
+	number := func(name string, def int) (n int, err error) {
+		text := one(name, "")
+		if text == "" {
+			return def, nil
+		}
+		if n, err = strconv.Atoi(text); err != nil || n < 1 || n > MaxLimit {
+			return 0, paramErrorf(name, "%s %q is not a whole number from 1 to %d", name, text, MaxLimit)
+		}
+		return n, nil
+	}
+	if r.Limit, err = number("limit", DefaultLimit); err != nil {
+		return err
+	}
+	if r.Top, err = number("top", 0); err != nil {
+		return err
+	}
+	if r.Bottom, err = number("bottom", 0); err != nil {
+		return err
+	}
+	switch {
+	case r.Top > 0 && r.Bottom > 0:
+		return paramErrorf("bottom", "both top and bottom are given; one of them can be folded beside")
+	case r.Top+r.Bottom > 0 && r.Expr != nil:
+		return paramErrorf("top", "top and bottom fold groups before they are read, which an expression cannot be; use limit")
+	}
+	switch fill := one("fill", "null"); fill {
+	case "null":
+	case "zero":
+		r.Zero = true
+	default:
+		return paramErrorf("fill", "fill %q is not null or zero", fill)
+	}
+	if text := one("cumulative", "0"); text != "0" {
+		if r.Cumulative, err = strconv.ParseBool(text); err != nil {
+			return paramErrorf("cumulative", "cumulative %q is not 0 or 1", text)
+		}
+	}
+	return nil
 }
 
 // ParseKind reads the name of a kind; the empty name is 0.
@@ -119,7 +310,7 @@ func checkNames(names, allowed []string, get func(string) []string) error {
 		if !known {
 			return paramErrorf(n, "the parameter %q is not known; there are %s", n, strings.Join(allowed, ", "))
 		}
-		if n != "filter" && n != "by" && len(get(n)) > 1 {
+		if !slices.Contains(repeatable, n) && len(get(n)) > 1 {
 			return paramErrorf(n, "the parameter %s is given %d times; once is allowed", n, len(get(n)))
 		}
 	}
@@ -138,25 +329,6 @@ func parseFilters(get func(string) []string) (list matcher.List, err error) {
 		return nil, paramErrorf("filter", "%d filters are given; %d are allowed", len(list), maxFilters)
 	}
 	return list, nil
-}
-
-func (r *Request) parseTags(get func(string) []string) (err error) {
-	if r.Filters, err = parseFilters(get); err != nil {
-		return err
-	}
-	seen := map[string]bool{}
-	for _, list := range get("by") {
-		for key := range strings.SplitSeq(list, ",") {
-			if key != "" && !seen[key] {
-				seen[key] = true
-				r.By = append(r.By, key)
-			}
-		}
-	}
-	if len(r.By) > MaxBy {
-		return paramErrorf("by", "%d tag keys are given; %d are allowed", len(r.By), MaxBy)
-	}
-	return nil
 }
 
 // autoSteps are the steps that auto chooses from, in seconds: those that people
@@ -181,13 +353,32 @@ func (r *Request) align() error {
 			}
 		}
 	}
-	r.From, r.To = r.From.Floor(r.Step), r.To.Ceil(r.Step)
-	return checkPoints(r.From, r.To, r.Step)
+	// Days have 23 and 25 hours where the clocks change, and weeks begin on Mondays.
+	if days := r.Step / day; r.Calendar == (Span{}) && r.Step%day == 0 && (days%7 == 0 || r.Zone != nil && r.Zone != time.UTC) {
+		r.Calendar = Span{Days: int(days)}
+	}
+	g := r.grid()
+	r.From, r.To = g.From, g.To
+	return checkPoints(&g)
 }
 
-func checkPoints(from, to metric.UnixSec, step int64) error {
-	if n := int64(to-from) / step; n > MaxPoints {
-		return paramErrorf("step", "a step of %ds over this range makes %d points; %d are allowed: take a longer step or a shorter range", step, n, MaxPoints)
+// grid returns the steps that the request asks for.
+func (r *Request) grid() Grid {
+	if r.Calendar == (Span{}) {
+		return EvenGrid(r.From, r.To, r.Step)
+	}
+	zone := r.Zone
+	if zone == nil {
+		zone = time.UTC
+	}
+	return CalendarGrid(r.From, r.To, r.Calendar, zone)
+}
+
+const day = 24 * 3600
+
+func checkPoints(g *Grid) error {
+	if n := g.Len(); n > MaxPoints {
+		return paramErrorf("step", "a step of %ds over this range makes %d points; %d are allowed: take a longer step or a shorter range", g.Step, n, MaxPoints)
 	}
 	return nil
 }
@@ -222,16 +413,25 @@ func ParseTime(s string, now metric.UnixSec) (metric.UnixSec, error) {
 	return t, nil
 }
 
-// ParseStep reads `auto` as 0, and a duration as its seconds.
-func ParseStep(s string) (int64, error) {
+// ParseStep reads `auto` as 0, a duration as its seconds, and months (`1mo`) and years as
+// those of a calendar.
+func ParseStep(s string) (seconds int64, calendar Span, err error) {
 	if s == "auto" {
-		return 0, nil
+		return 0, Span{}, nil
+	}
+	for unit, months := range map[string]int{"mo": 1, "y": 12} {
+		if digits, ok := strings.CutSuffix(s, unit); ok {
+			if n, err := strconv.Atoi(digits); err == nil && n > 0 && n <= 1200 {
+				calendar = Span{Months: n * months}
+				return calendar.seconds(), calendar, nil
+			}
+		}
 	}
 	d, err := ParseDuration(s)
 	if err != nil || d == 0 {
-		return 0, fmt.Errorf("step %q is not understood; use auto, or whole seconds, minutes, hours or days such as 1s, 10s, 5m, 1h, 1d", s)
+		return 0, Span{}, fmt.Errorf("step %q is not understood; use auto, or whole seconds, minutes, hours, days, weeks, months or years such as 1s, 10s, 5m, 1h, 1d, 1w, 1mo, 1y", s)
 	}
-	return d, nil
+	return d, Span{}, nil
 }
 
 // maxDuration is longer than any retention, and far from overflow.

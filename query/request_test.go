@@ -14,13 +14,13 @@ func TestParseRequest(t *testing.T) {
 	const now = 1_700_000_003
 	r, err := parse(t, map[string][]string{"metric": {"signups"}}, now)
 	require.NoError(t, err)
-	require.Equal(t, Request{Metric: "signups", From: 1_699_996_400, To: 1_700_000_010, Step: 10, Auto: true, Limit: 100}, r,
+	require.Equal(t, Request{Operand: Operand{Metric: "signups"}, From: 1_699_996_400, To: 1_700_000_010, Step: 10, Auto: true, Limit: 100}, r,
 		"the last hour, up to and with the current second, widened to whole steps")
 	r, err = parse(t, map[string][]string{
 		"metric": {"m"}, "by": {"a,b", "a"}, "from": {"2023-11-14T22:13:20Z"}, "to": {"now-1s"}, "step": {"1m30s"}, "fn": {"rate"}, "limit": {"7"},
 	}, now)
 	require.NoError(t, err)
-	require.Equal(t, []string{"a", "b"}, r.By)
+	require.Equal(t, Grouping{Keys: []string{"a", "b"}}, r.Group)
 	require.EqualValues(t, 90, r.Step)
 	require.EqualValues(t, 1_699_999_920, r.From)
 	require.EqualValues(t, 1_700_000_010, r.To)

@@ -10,21 +10,28 @@ import (
 
 // Source holds buckets. There are two: the open buckets in memory and the store.
 type Source interface {
-	// Select returns the series of a metric that match.
-	Select(id metric.ID, match matcher.List) Selection
+	// Select returns the series of a metric that match. It ends early with ctx's error.
+	Select(ctx context.Context, id metric.ID, match matcher.List) (Selection, error)
 	// Part returns up to n of a metric's series, those from place from on in the order
 	// in which the source has them: a sample costs no more than what is in it.
 	Part(id metric.ID, from, n int) Selection
 	// Kinds returns the kinds under which a name is known.
 	Kinds(name string) []metric.Kind
+	// IDs returns all metrics, in no order.
+	IDs() []metric.ID
+	// TagCounts calls visit with the tags of a metric's series, and how many have each; a tag
+	// may come several times. Of an open source those count that the store does not have.
+	TagCounts(id metric.ID, visit func(t metric.Tag, series int))
 	// Metrics describes the metrics of the source.
 	Metrics() []MetricInfo
 }
 
-// Selection is some series of a source.
+// Selection is some series of a metric in a source. Several goroutines may scan it at once.
 type Selection interface {
 	// Tags returns the tagsets; no two are equal. The caller must not change it.
 	Tags() []metric.Tagset
+	// Slice returns the series at the places [i, j).
+	Slice(i, j int) Selection
 	// Scan yields the buckets in [from, to), which are multiples of the tier's
 	// width, of the series at place i in Tags. Slot s is the bucket that begins
 	// width * s seconds after start. A bucket may come in several parts, which
@@ -60,6 +67,12 @@ type View struct {
 	// SealedUntil is the watermark: buckets that end at or before it are
 	// complete, but for late events.
 	SealedUntil metric.UnixSec
+	// Version counts the changes of Store.
+	Version uint64
+	// SameBefore returns a second before which the store's buckets of a metric are the same
+	// as in an earlier version, but for what retention has removed; Never: they all are; 0:
+	// it is not known. nil: it never is.
+	SameBefore func(id metric.ID, version uint64) metric.UnixSec
 	// Held returns what the tiers hold of a metric, in this view. nil: everything.
 	Held func(id metric.ID) metric.Held
 	// Incomplete says why buckets may be missing from the view; "": none is.

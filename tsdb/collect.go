@@ -191,8 +191,9 @@ func (c *Collection) Discard() {
 
 // Commit removes what was found and not written to since, and metrics that have no
 // series left, from disk and from memory. It is a batch: one at a time. Whoever keeps
-// the Refs that it returns must forget them.
-func (c *Collection) Commit() (dead []Ref, err error) {
+// the Refs that it returns must forget them; publish is called with them and with what
+// takes them out of memory, which it must call.
+func (c *Collection) Commit(publish func(dead []Ref, remove func())) (dead []Ref, err error) {
 	defer c.Discard()
 	x := c.s.index
 	b := c.s.NewBatch()
@@ -220,6 +221,6 @@ func (c *Collection) Commit() (dead []Ref, err error) {
 		return nil, fmt.Errorf("remove series without data: %w", err)
 	}
 	dead = b.removed
-	b.Publish()
+	publish(dead, b.Publish)
 	return dead, nil
 }

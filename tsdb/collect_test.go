@@ -122,7 +122,7 @@ func (l *life) commit() {
 	if l.c == nil {
 		return
 	}
-	dead, err := l.c.Commit()
+	dead, err := l.c.Commit(publishAtOnce)
 	require.NoError(l.t, err)
 	l.c = nil
 	chunks := l.chunks()
@@ -204,7 +204,7 @@ func TestCollectLeavesAccounts(t *testing.T) {
 	require.NoError(t, s.db.Set(key, []byte{1}, pebble.Sync))
 	c, err := s.Collect(context.Background())
 	require.NoError(t, err)
-	dead, err := c.Commit()
+	dead, err := c.Commit(publishAtOnce)
 	require.NoError(t, err)
 	require.Len(t, dead, 2)
 	require.Len(t, s.Metrics(), 1)
@@ -263,3 +263,5 @@ func BenchmarkCollect(b *testing.B) {
 		})
 	}
 }
+
+func publishAtOnce(_ []Ref, remove func()) { remove() }

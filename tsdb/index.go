@@ -9,6 +9,10 @@ import (
 // Ref names a stored series. The zero Ref names none.
 type Ref struct{ metric, series uint32 }
 
+// Number returns a number that no other series has that is in the store: they are dense,
+// above 0, and used again once a series was removed.
+func (r Ref) Number() uint32 { return r.series }
+
 // index holds all metrics and series in memory. Numbers count up from 1; those of
 // series and metrics that were removed are used again (numbers.go).
 //

@@ -2,7 +2,9 @@ package tsdb
 
 import (
 	"cmp"
+	"context"
 	"encoding/binary"
+	"maps"
 	"slices"
 	"unsafe"
 
@@ -15,13 +17,48 @@ import (
 // Select returns the stored series of a metric whose tagsets match, in the order
 // in which Snapshot.Scan wants them: by number.
 func (s *Store) Select(id metric.ID, match matcher.List) []Selected {
+	out, _ := s.SelectContext(context.Background(), id, match) // which never ends
+	return out
+}
+
+// SelectContext is Select, which ends early with ctx's error: a regular expression may take
+// long over many values.
+func (s *Store) SelectContext(ctx context.Context, id metric.ID, match matcher.List) ([]Selected, error) {
 	s.index.mu.RLock()
 	defer s.index.mu.RUnlock()
 	m := s.index.byID[id]
 	if m == nil {
-		return nil
+		return nil, ctx.Err()
 	}
-	return s.index.selected(m, s.index.match(m, match))
+	numbers := s.index.match(ctx, m, match)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return s.index.selected(m, numbers), nil
+}
+
+// IDs returns all metrics, in no order.
+func (s *Store) IDs() []metric.ID {
+	s.index.mu.RLock()
+	defer s.index.mu.RUnlock()
+	return slices.Collect(maps.Keys(s.index.byID))
+}
+
+// TagCounts calls visit with each tag of a metric's series, and how many have it.
+func (s *Store) TagCounts(id metric.ID, visit func(t metric.Tag, series int)) {
+	x := s.index
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	m := x.byID[id]
+	if m == nil {
+		return
+	}
+	for k, p := range m.keys {
+		key := x.dict.keys[k].name
+		for pair := range p.of {
+			visit(metric.Tag{Key: key, Value: string(x.dict.value(pair))}, p.count(pair))
+		}
+	}
 }
 
 // Part returns up to n stored series of a metric, from place from on in their order.
@@ -124,8 +161,9 @@ func (x *index) selected(m *indexed, numbers []uint32) []Selected {
 }
 
 // match returns the numbers of a metric's series that match. Matchers that name their
-// values come first: they cost one look-up and leave little to the others.
-func (x *index) match(m *indexed, match matcher.List) []uint32 {
+// values come first: they cost one look-up and leave little to the others. Once ctx is done,
+// they may be too few.
+func (x *index) match(ctx context.Context, m *indexed, match matcher.List) []uint32 {
 	ordered := slices.Clone(match)
 	slices.SortStableFunc(ordered, func(a, b *matcher.Matcher) int { return cmp.Compare(cost(a), cost(b)) })
 	var acc *roaring.Bitmap // nil: all of the metric
@@ -136,17 +174,20 @@ func (x *index) match(m *indexed, match matcher.List) []uint32 {
 				n = int(acc.GetCardinality())
 			}
 			if _, named := f.Literals(); !named && p != nil && n < len(p.of)/4 || n <= maxFew {
-				acc = x.filter(m, acc, f)
+				acc = x.filter(ctx, m, acc, f)
 				continue
 			}
 		}
-		acc = x.narrow(m, acc, f, p)
+		acc = x.narrow(ctx, m, acc, f, p)
 	}
 	if acc == nil {
 		return m.series.numbers()
 	}
 	return acc.ToArray()
 }
+
+// fewMatches take a millisecond even of the slowest expression that may be asked for.
+const fewMatches = 16
 
 func cost(f *matcher.Matcher) int {
 	_, named := f.Literals()
@@ -160,14 +201,17 @@ func cost(f *matcher.Matcher) int {
 }
 
 // filter asks the matcher for each series that is left.
-func (x *index) filter(m *indexed, acc *roaring.Bitmap, f *matcher.Matcher) *roaring.Bitmap {
+func (x *index) filter(ctx context.Context, m *indexed, acc *roaring.Bitmap, f *matcher.Matcher) *roaring.Bitmap {
 	left := m.series.numbers()
 	if acc != nil {
 		left = acc.ToArray()
 	}
 	out := roaring.New()
 	key, known := x.dict.keyNo[f.Key]
-	for _, no := range left {
+	for i, no := range left {
+		if i%fewMatches == 0 && ctx.Err() != nil {
+			break
+		}
 		matched, has := false, false
 		for _, pair := range x.pairs(no) {
 			if known && x.dict.keyOf[pair] == key {
@@ -183,7 +227,7 @@ func (x *index) filter(m *indexed, acc *roaring.Bitmap, f *matcher.Matcher) *roa
 }
 
 // narrow keeps of acc what the matcher lets pass. p is the key's; nil: no series has it.
-func (x *index) narrow(m *indexed, acc *roaring.Bitmap, f *matcher.Matcher, p *postings) *roaring.Bitmap {
+func (x *index) narrow(ctx context.Context, m *indexed, acc *roaring.Bitmap, f *matcher.Matcher, p *postings) *roaring.Bitmap {
 	missing := f.MissingIsEmpty && f.MatchValue("") // those without the key match
 	has := 0
 	if p != nil {
@@ -198,7 +242,7 @@ func (x *index) narrow(m *indexed, acc *roaring.Bitmap, f *matcher.Matcher, p *p
 	}
 	matched := roaring.New()
 	if p != nil {
-		matched = x.matching(p, f)
+		matched = x.matching(ctx, p, f)
 	}
 	if missing && has < m.series.len() {
 		without := m.series.bitmap()
@@ -239,7 +283,7 @@ func (x *index) having(p *postings) *roaring.Bitmap {
 }
 
 // matching returns the series with a value that matches.
-func (x *index) matching(p *postings, f *matcher.Matcher) *roaring.Bitmap {
+func (x *index) matching(ctx context.Context, p *postings, f *matcher.Matcher) *roaring.Bitmap {
 	var u union
 	if values, ok := f.Literals(); ok {
 		var pair []byte
@@ -256,7 +300,11 @@ func (x *index) matching(p *postings, f *matcher.Matcher) *roaring.Bitmap {
 		}
 		return u.bitmap()
 	}
+	n := 0
 	for pair, have := range p.of {
+		if n++; n%fewMatches == 0 && ctx.Err() != nil {
+			break
+		}
 		if f.MatchValue(asString(x.dict.value(pair))) {
 			u.add(p, have)
 		}

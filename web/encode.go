@@ -14,10 +14,15 @@ import (
 func appendResult(b []byte, r *query.Result) []byte {
 	b = append(b, `{"metric":`...)
 	b = appendString(b, r.Metric)
-	b = append(b, `,"kind":`...)
-	b = appendString(b, r.Kind.String())
-	b = append(b, `,"fn":`...)
-	b = appendString(b, string(r.Fn))
+	if r.Expr {
+		b = append(b, `,"expr":`...)
+		b = appendString(b, r.Metric)
+	} else {
+		b = append(b, `,"kind":`...)
+		b = appendString(b, r.Kind.String())
+		b = append(b, `,"fn":`...)
+		b = appendString(b, string(r.Fn))
+	}
 	for _, f := range []struct {
 		name string
 		v    int64
@@ -30,8 +35,8 @@ func appendResult(b []byte, r *query.Result) []byte {
 	b = append(b, `,"sealed_until":`...)
 	b = strconv.AppendInt(b, int64(r.SealedUntil), 10)
 	b = append(b, `,"times":[`...)
-	for t := int64(r.From); t < int64(r.To); t += r.Step {
-		b = strconv.AppendInt(comma(b), t, 10)
+	for i := range r.Len() {
+		b = strconv.AppendInt(comma(b), int64(r.Start(i)), 10)
 	}
 	b = append(b, `],"series":[`...)
 	for i := range r.Series {
@@ -64,7 +69,11 @@ func appendSeries(b []byte, s *query.Series) []byte {
 		}
 		b = append(b, ']')
 	}
-	b = append(b, `},"values":[`...)
+	b = append(b, '}')
+	if s.Other {
+		b = append(b, `,"other":true`...)
+	}
+	b = append(b, `,"values":[`...)
 	for _, v := range s.Values {
 		b = appendNumber(comma(b), v)
 	}

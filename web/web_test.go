@@ -204,7 +204,7 @@ func TestVendoredFilesAreWhatTheyWere(t *testing.T) {
 func TestResultIsJSON(t *testing.T) {
 	nan := math.NaN()
 	r := &query.Result{
-		Metric: "a\"<script>\x01\xff\u2028", Kind: metric.Counter, Fn: query.Count, From: 10, To: 30, Step: 10, Tier: metric.Tier10s, SealedUntil: 20,
+		Metric: "a\"<script>\x01\xff\u2028", Kind: metric.Counter, Fn: query.Count, Grid: query.Grid{From: 10, To: 30, Step: 10}, Tier: metric.Tier10s, SealedUntil: 20,
 		Series: []query.Series{
 			{Tags: []query.GroupTag{{Key: "k\n", Values: []string{"v"}}, {Key: "m", Values: []string{"", "b"}}}, Values: []float64{nan, 1.5}, Total: 1.5, Min: 1.5, Max: 1.5, Last: 1.5},
 			{Values: []float64{math.Copysign(0, -1), 1e300}, Total: 9007199254740992, Min: nan, Max: 0.1, Last: -3},

@@ -136,7 +136,8 @@ func (w *world) ask(out map[cell]float64, name string, fn query.Fn, tier metric.
 	for ; from < to; from += 3 * 3600 {
 		end := min(to, from+3*3600)
 		res, err := x.Run(context.Background(), query.Request{
-			Metric: name, Kind: kinds[name], Fn: fn, By: []string{"k", "z"}, From: from, To: end, Step: tier.Width(), Limit: query.MaxLimit,
+			Operand: query.Operand{Metric: name, Kind: kinds[name], Fn: fn, Group: query.Grouping{Keys: []string{"k", "z"}}},
+			From:    from, To: end, Step: tier.Width(), Limit: query.MaxLimit,
 		})
 		require.NoError(w.t, err)
 		require.Equal(w.t, tier, res.Tier)

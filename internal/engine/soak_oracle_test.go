@@ -394,5 +394,9 @@ func (c *comparison) complain(s *heldSeries, sec metric.UnixSec, text string) {
 
 // everySeries selects all of a metric.
 func everySeries(src query.Source, id metric.ID) query.Selection {
-	return src.Select(id, nil)
+	sel, err := src.Select(context.Background(), id, nil)
+	if err != nil {
+		panic(err) // a context that never ends
+	}
+	return sel
 }

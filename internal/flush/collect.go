@@ -20,7 +20,12 @@ func (p *Pump) Collect(ctx context.Context) (removed int, err error) {
 	}
 	p.flushing.Lock()
 	defer p.flushing.Unlock()
-	dead, err := c.Commit()
+	dead, err := c.Commit(func(dead []tsdb.Ref, remove func()) {
+		p.view.Lock()
+		defer p.view.Unlock()
+		remove()
+		p.places.drop(dead)
+	})
 	if err != nil {
 		return 0, err
 	}

@@ -84,6 +84,10 @@ func (p *Pump) Delete(ctx context.Context, id metric.ID, match matcher.List, dry
 	if !mutant.On("deleted-refs-kept") {
 		p.forget(refs)
 	}
-	p.republish(b.Publish)
+	p.republish(func() {
+		b.Publish()
+		p.places.drop(refs)
+		p.changed(change{first: map[metric.ID]metric.UnixSec{id: 0}, all: metric.Never})
+	})
 	return d, nil
 }

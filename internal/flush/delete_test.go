@@ -37,7 +37,7 @@ func TestDeleteIsSeenAtOnce(t *testing.T) {
 		}
 		return v, nil
 	}}
-	res, err := x.Run(context.Background(), query.Request{Metric: "m", From: begin - 3600, To: begin + 7200, Step: 1, Fn: query.Count, Limit: 10})
+	res, err := x.Run(context.Background(), query.Request{Operand: query.Operand{Metric: "m", Fn: query.Count}, From: begin - 3600, To: begin + 7200, Step: 1, Limit: 10})
 	require.NoError(t, err)
 	require.EqualValues(t, 100, res.Total)
 	r.requireTotals(0)

@@ -39,7 +39,7 @@ func TestQueriesGoByTheRetention(t *testing.T) {
 		// Not all of it, so that the points are not too many.
 		from, to := now-c.back, now-c.back+10_000
 		want := 0.0
-		res, err := x.Run(context.Background(), query.Request{Metric: "m", From: from, To: to, Step: c.step, Fn: query.Count, Limit: 10})
+		res, err := x.Run(context.Background(), query.Request{Operand: query.Operand{Metric: "m", Fn: query.Count}, From: from, To: to, Step: c.step, Limit: 10})
 		require.NoError(t, err)
 		for sec := start; sec <= now; sec += 3600 {
 			if sec >= res.From && sec < res.To {

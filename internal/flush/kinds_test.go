@@ -128,7 +128,9 @@ func checkKind(t *testing.T, r *rig, k metric.Kind, step int64, want func(group 
 	from, to := metric.UnixSec(begin).Floor(step), metric.UnixSec(begin+400).Ceil(step)
 	for fn, read := range reads[k] {
 		x := query.Executor{Acquire: r.pump.View}
-		res, err := x.Run(context.Background(), query.Request{Metric: "m", Kind: k, By: []string{"k"}, From: from, To: to, Step: step, Fn: fn, Limit: 10})
+		res, err := x.Run(context.Background(), query.Request{
+			Operand: query.Operand{Metric: "m", Kind: k, Group: query.Grouping{Keys: []string{"k"}}, Fn: fn}, From: from, To: to, Step: step, Limit: 10,
+		})
 		require.NoError(t, err)
 		require.Empty(t, res.Warnings)
 		total := func(b bucket.Bucket) float64 {

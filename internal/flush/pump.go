@@ -78,6 +78,7 @@ type Pump struct {
 	known    int        // handles that the journal of series has
 	deltas   uint64     // number of the last delta
 	expiry   expiry
+	touched  touched
 
 	view     sync.RWMutex // guards those below, and the move of sums between them
 	snapshot *sharedSnapshot
@@ -85,6 +86,9 @@ type Pump struct {
 	stored   uint64  // events committed since New
 	units    float64 // the same in units
 	inStore  []bool  // by handle: the series is, or was, in the store's index
+	places   places
+	version  uint64 // of what queries see of the store
+	changes  []change
 	closed   bool
 
 	stats     stats
@@ -358,22 +362,7 @@ func (p *Pump) commit(f collected) error {
 		}
 		return p.refs[h], nil
 	}
-	err := frozen.Counters(func(h agg.Handle, sums []metric.Sum) error {
-		r, err := ref(h)
-		if err != nil {
-			return err
-		}
-		return b.Add(r, sums)
-	})
-	if err == nil {
-		err = frozen.Buckets(func(h agg.Handle, dated []bucket.Dated) error {
-			r, err := ref(h)
-			if err != nil {
-				return err
-			}
-			return b.AddBuckets(r, dated)
-		})
-	}
+	err := p.addAll(b, frozen, ref)
 	b.AddAnnotations(f.notes)
 	b.AddSequences(p.beside.Sequences)
 	for _, o := range p.beside.Forget {
@@ -403,12 +392,40 @@ func (p *Pump) commit(f collected) error {
 	return nil
 }
 
+// addAll adds what is frozen to a batch. ref returns a series' place in the store.
+func (p *Pump) addAll(b *tsdb.Batch, frozen *agg.Sealed, ref func(agg.Handle) (tsdb.Ref, error)) error {
+	p.touched.begin()
+	err := frozen.Counters(func(h agg.Handle, sums []metric.Sum) error {
+		r, err := ref(h)
+		if err != nil {
+			return err
+		}
+		p.touched.add(p.agg.Registry, h, sums[0].Sec)
+		return b.Add(r, sums)
+	})
+	if err == nil {
+		err = frozen.Buckets(func(h agg.Handle, dated []bucket.Dated) error {
+			r, err := ref(h)
+			if err != nil {
+				return err
+			}
+			for i := range dated {
+				p.touched.add(p.agg.Registry, h, dated[i].Sec)
+			}
+			return b.AddBuckets(r, dated)
+		})
+	}
+	return err
+}
+
 // publish lets queries see the store with the batch in it, and no longer the
 // buckets that it came from.
 func (p *Pump) publish(b *tsdb.Batch, frozen *agg.Sealed, added []agg.Handle) {
 	next := share(p.store.Snapshot())
+	c := p.touched.change(p.agg.Registry)
 	p.view.Lock()
 	b.Publish()
+	p.changed(c)
 	old := p.snapshot
 	p.snapshot = next
 	p.stored += frozen.Events()
@@ -417,6 +434,7 @@ func (p *Pump) publish(b *tsdb.Batch, frozen *agg.Sealed, added []agg.Handle) {
 	p.inStore = append(p.inStore, make([]bool, len(p.refs)-len(p.inStore))...)
 	for _, h := range added {
 		p.inStore[h] = true
+		p.places.set(h, p.refs[h])
 	}
 	p.view.Unlock()
 	old.release(p.o.Log)
@@ -447,40 +465,4 @@ func (p *Pump) flushAll() error {
 	p.flushing.Lock()
 	defer p.flushing.Unlock()
 	return p.flush(max(p.watermark(), p.store.Cursor().Watermark), true)
-}
-
-// Stats describes the pump's work since New.
-type Stats struct {
-	Flushes, Failed uint64
-	Series          uint64 // of the last flush
-	Last, Longest   time.Duration
-	Accepted        uint64 // events: taken by the stripes,
-	Open            uint64 // of them still there,
-	Frozen          uint64 // being flushed,
-	Stored          uint64 // and in the store
-	Journaled       uint64 // of those that came by datagram or stream: in the journal
-	Amended         uint64 // in seconds that were sealed when they came
-
-	// What counters counted: the same in units, but for the current second's.
-	AcceptedUnits, OpenUnits, FrozenUnits, StoredUnits float64
-}
-
-// Stats returns figures of one instant.
-func (p *Pump) Stats() Stats {
-	p.view.RLock()
-	defer p.view.RUnlock()
-	c := p.agg.Counts()
-	return Stats{
-		Flushes: p.stats.flushes.Load(), Failed: p.stats.failed.Load(), Series: p.stats.series.Load(),
-		Last: time.Duration(p.stats.last.Load()), Longest: time.Duration(p.stats.longest.Load()),
-		Accepted: c.Accepted, Open: c.Open, Frozen: p.frozen.Events(), Stored: p.stored,
-		Journaled: c.Kept, Amended: c.Amended,
-		AcceptedUnits: c.Units, OpenUnits: c.OpenUnits, FrozenUnits: p.frozen.Units(), StoredUnits: p.units,
-	}
-}
-
-// Imbalance is the number of events that are neither open, nor being flushed,
-// nor stored; it is 0.
-func (s Stats) Imbalance() int64 {
-	return int64(s.Accepted) - int64(s.Open) - int64(s.Frozen) - int64(s.Stored)
 }

@@ -94,7 +94,7 @@ func (r *rig) total(step int64) float64 {
 	r.t.Helper()
 	x := query.Executor{Acquire: r.pump.View}
 	from := metric.UnixSec(begin - 7200).Floor(step)
-	res, err := x.Run(context.Background(), query.Request{Metric: "m", From: from, To: metric.UnixSec(begin + 72000).Ceil(step), Step: step, Fn: query.Count, Limit: 10})
+	res, err := x.Run(context.Background(), query.Request{Operand: query.Operand{Metric: "m", Fn: query.Count}, From: from, To: metric.UnixSec(begin + 72000).Ceil(step), Step: step, Limit: 10})
 	require.NoError(r.t, err)
 	return res.Total
 }
@@ -203,7 +203,8 @@ func TestViewIsStable(t *testing.T) {
 		require.NoError(t, r.pump.Flush(metric.MaxSec))
 	}
 	sum := 0.0
-	sel := v.Store.Select(metric.ID{Name: "m", Kind: metric.Counter}, nil)
+	sel, err := v.Store.Select(context.Background(), metric.ID{Name: "m", Kind: metric.Counter}, nil)
+	require.NoError(t, err)
 	require.NoError(t, sel.Scan(context.Background(), metric.Tier1h, 0, 2_000_001_600, func(_ int, _ metric.UnixSec, _ int64, _ []uint32, sums []float64) error {
 		for _, s := range sums {
 			sum += s

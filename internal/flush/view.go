@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sort"
 	"sync/atomic"
 
 	"cairn/agg"
@@ -49,8 +50,10 @@ func (p *Pump) View() (*query.View, error) {
 	}
 	snap := p.snapshot
 	snap.users.Add(1)
-	live := &openSource{p: p, read: p.agg.Open, live: true}
-	frozen := &openSource{p: p, read: func(want []uint32, wanted []agg.Handle, from, to metric.UnixSec, v agg.Visitor) {
+	version, changes := p.version, p.changes
+	store := &storeSource{p: p, snap: snap.Snapshot}
+	live := &openSource{p: p, store: store, read: p.agg.Open, live: true}
+	frozen := &openSource{p: p, store: store, read: func(want []uint32, wanted []agg.Handle, from, to metric.UnixSec, v agg.Visitor) {
 		p.frozen.Read(want, wanted, from, to, v)
 	}}
 	open := true
@@ -63,8 +66,9 @@ func (p *Pump) View() (*query.View, error) {
 	closed := false
 	return &query.View{
 		Open: []query.Source{live, frozen}, OpenDone: done,
-		Store: &storeSource{p.store, snap.Snapshot}, SealedUntil: p.watermark(), Incomplete: p.incomplete(),
-		Held: func(id metric.ID) metric.Held { return snap.HeldOf(id.Name) },
+		Store: store, SealedUntil: p.watermark(), Incomplete: p.incomplete(), Version: version,
+		SameBefore: func(id metric.ID, since uint64) metric.UnixSec { return sameBefore(changes, id, since) },
+		Held:       func(id metric.ID) metric.Held { return snap.HeldOf(id.Name) },
 		Close: func() {
 			done()
 			if !closed {
@@ -106,28 +110,49 @@ func (p *Pump) notInStore(handles []agg.Handle) []agg.Handle {
 
 // openSource is the query.Source of buckets in memory.
 type openSource struct {
-	p    *Pump
-	read func(want []uint32, wanted []agg.Handle, from, to metric.UnixSec, v agg.Visitor)
-	live bool // tells about metrics; the frozen buckets are of the same ones
+	p     *Pump
+	store *storeSource // of the same view
+	read  func(want []uint32, wanted []agg.Handle, from, to metric.UnixSec, v agg.Visitor)
+	live  bool // tells about metrics; the frozen buckets are of the same ones
 }
 
-func (s *openSource) Select(id metric.ID, match matcher.List) query.Selection {
-	reg := s.p.agg.Registry
-	handles := reg.Handles(id)
-	sel := &openSelection{s: s}
-	for i, ts := range reg.Tags(handles) {
-		if match.Match(ts) {
-			sel.tags = append(sel.tags, ts)
-			sel.handles = append(sel.handles, handles[i])
-		}
+// Select asks the store's index for the series that it has; the others, which are new, are
+// asked one by one.
+func (s *openSource) Select(ctx context.Context, id metric.ID, match matcher.List) (query.Selection, error) {
+	f, err := s.store.open(ctx, id, match)
+	if err != nil {
+		return nil, err
 	}
-	return sel
+	return &openSelection{s: s, tags: f.tags, handles: f.handles}, nil
 }
 
 func (s *openSource) Part(id metric.ID, from, n int) query.Selection {
 	handles := s.p.agg.Registry.Handles(id)
 	handles = handles[min(from, len(handles)):min(from+n, len(handles))]
 	return &openSelection{s: s, tags: s.p.agg.Registry.Tags(handles), handles: handles}
+}
+
+func (s *openSource) IDs() []metric.ID {
+	if !s.live {
+		return nil
+	}
+	return s.p.agg.Registry.Metrics()
+}
+
+func (s *openSource) TagCounts(id metric.ID, visit func(t metric.Tag, series int)) {
+	if !s.live {
+		return
+	}
+	reg := s.p.agg.Registry
+	for _, ts := range reg.Tags(s.p.notInStore(reg.Handles(id))) {
+		// It may be in the store from an earlier run.
+		if _, ok := s.p.store.Lookup(metric.Series{ID: id, Tags: ts}); ok {
+			continue
+		}
+		for t := range ts.All() {
+			visit(t, 1)
+		}
+	}
 }
 
 func (s *openSource) Kinds(name string) []metric.Kind {
@@ -178,6 +203,10 @@ type openSelection struct {
 
 func (sel *openSelection) Tags() []metric.Tagset { return sel.tags }
 
+func (sel *openSelection) Slice(i, j int) query.Selection {
+	return &openSelection{sel.s, sel.tags[i:j], sel.handles[i:j]}
+}
+
 func (sel *openSelection) Scan(ctx context.Context, _ metric.Tier, from, to metric.UnixSec, yield query.Yield) (err error) {
 	slot, sums := []uint32{0}, []float64{0}
 	sel.visit(from, to, agg.Visitor{Sum: func(i uint32, sec metric.UnixSec, sum float64) {
@@ -217,16 +246,71 @@ func (sel *openSelection) visit(from, to metric.UnixSec, v agg.Visitor) {
 
 // storeSource is the query.Source of a snapshot.
 type storeSource struct {
-	store *tsdb.Store
-	snap  *tsdb.Snapshot
+	p    *Pump
+	snap *tsdb.Snapshot
+
+	// What was selected last: a view's sources are asked for the same one after another.
+	id    metric.ID
+	match matcher.List
+	last  []tsdb.Selected
+	found *found // nil: not looked for yet
+	known bool
 }
 
-func (s *storeSource) Select(id metric.ID, match matcher.List) query.Selection {
-	return s.selection(id, s.store.Select(id, match))
+// selected returns the stored series that match.
+func (s *storeSource) selected(ctx context.Context, id metric.ID, match matcher.List) ([]tsdb.Selected, error) {
+	if s.known && s.id == id && slices.Equal(s.match, match) {
+		return s.last, nil
+	}
+	series, err := s.p.store.SelectContext(ctx, id, match)
+	if err != nil {
+		return nil, err
+	}
+	s.id, s.match, s.last, s.found, s.known = id, match, series, nil, true
+	return series, nil
+}
+
+// open returns what memory may have of the series that match.
+func (s *storeSource) open(ctx context.Context, id metric.ID, match matcher.List) (*found, error) {
+	series, err := s.selected(ctx, id, match)
+	if err != nil || s.found != nil {
+		return s.found, err
+	}
+	f := &found{}
+	for i := range series {
+		if h, ok := s.p.places.of(series[i].Ref); ok {
+			f.handles = append(f.handles, h)
+			f.tags = append(f.tags, series[i].Tags)
+		}
+	}
+	reg := s.p.agg.Registry
+	others := s.p.places.others(reg.Handles(id))
+	for i, ts := range reg.Tags(others) {
+		if i%64 == 0 && ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if match.Match(ts) {
+			f.handles = append(f.handles, others[i])
+			f.tags = append(f.tags, ts)
+		}
+	}
+	if !slices.IsSorted(f.handles) {
+		sort.Sort(f)
+	}
+	s.found = f
+	return f, nil
+}
+
+func (s *storeSource) Select(ctx context.Context, id metric.ID, match matcher.List) (query.Selection, error) {
+	series, err := s.selected(ctx, id, match)
+	if err != nil {
+		return nil, err
+	}
+	return s.selection(id, series), nil
 }
 
 func (s *storeSource) Part(id metric.ID, from, n int) query.Selection {
-	return s.selection(id, s.store.Part(id, from, n))
+	return s.selection(id, s.p.store.Part(id, from, n))
 }
 
 func (s *storeSource) selection(id metric.ID, series []tsdb.Selected) *storeSelection {
@@ -238,10 +322,16 @@ func (s *storeSource) selection(id metric.ID, series []tsdb.Selected) *storeSele
 	return sel
 }
 
-func (s *storeSource) Kinds(name string) []metric.Kind { return kindsOf(name, s.store.Known) }
+func (s *storeSource) IDs() []metric.ID { return s.p.store.IDs() }
+
+func (s *storeSource) TagCounts(id metric.ID, visit func(t metric.Tag, series int)) {
+	s.p.store.TagCounts(id, visit)
+}
+
+func (s *storeSource) Kinds(name string) []metric.Kind { return kindsOf(name, s.p.store.Known) }
 
 func (s *storeSource) Metrics() []query.MetricInfo {
-	stored := s.store.Metrics()
+	stored := s.p.store.Metrics()
 	out := make([]query.MetricInfo, len(stored))
 	for i, m := range stored {
 		out[i] = query.MetricInfo{ID: m.ID, Series: m.Series, LastSeen: m.LastSeen, Overflow: m.Overflow}
@@ -257,6 +347,10 @@ type storeSelection struct {
 }
 
 func (sel *storeSelection) Tags() []metric.Tagset { return sel.tags }
+
+func (sel *storeSelection) Slice(i, j int) query.Selection {
+	return &storeSelection{sel.snap, sel.kind, sel.series[i:j], sel.tags[i:j]}
+}
 
 func (sel *storeSelection) Scan(ctx context.Context, t metric.Tier, from, to metric.UnixSec, yield query.Yield) error {
 	return sel.snap.Scan(ctx, sel.series, t, from, to, func(i int, start metric.UnixSec, slots []uint32, sums []float64) error {

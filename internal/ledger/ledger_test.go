@@ -273,7 +273,13 @@ func (s *shelf) Metrics() []query.MetricInfo {
 	}
 }
 
-func (s *shelf) Select(metric.ID, matcher.List) query.Selection {
+func (s *shelf) IDs() []metric.ID { return nil }
+
+func (s *shelf) TagCounts(metric.ID, func(metric.Tag, int)) {}
+
+func (s *shelf) Slice(int, int) query.Selection { return s }
+
+func (s *shelf) Select(context.Context, metric.ID, matcher.List) (query.Selection, error) {
 	panic("BUG: a check takes a sample")
 }
 

@@ -183,3 +183,12 @@ func (p Pattern) match(s string) bool {
 	}
 	return true
 }
+
+// String returns what tells the matcher from others that pass other series.
+func (m *Matcher) String() string {
+	re := ""
+	if m.regexp != nil {
+		re = m.regexp.String()
+	}
+	return fmt.Sprintf("%q not:%t missing:%t every:%t nonempty:%t %q %q %q %q", m.Key, m.Not, m.MissingIsEmpty, m.every, m.nonempty, m.literals, m.prefixes, m.patterns, re)
+}

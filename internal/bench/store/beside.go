@@ -131,7 +131,7 @@ func readLoop(ctx context.Context, r *rig, now metric.UnixSec) (stop func() (int
 	var failed error
 	done.Go(func() {
 		for ctx.Err() == nil {
-			res, err := x.Run(ctx, query.Request{Metric: "old", From: now - oldDays*day, To: now, Step: 3600, Fn: query.Count, Limit: 10})
+			res, err := x.Run(ctx, query.Request{Operand: query.Operand{Metric: "old", Fn: query.Count}, From: now - oldDays*day, To: now, Step: 3600, Limit: 10})
 			if ctx.Err() != nil {
 				return
 			}

@@ -67,7 +67,7 @@ func metricName(i int) string { return fmt.Sprintf("shop.metric_%02d", i) }
 
 func runAll(ctx context.Context, x *query.Executor) (total float64, err error) {
 	for i := range dataMetrics {
-		res, err := x.Run(ctx, query.Request{Metric: metricName(i), From: begin, To: begin + dataSeconds, Step: 10, Fn: query.Count, Limit: 10})
+		res, err := x.Run(ctx, query.Request{Operand: query.Operand{Metric: metricName(i), Fn: query.Count}, From: begin, To: begin + dataSeconds, Step: 10, Limit: 10})
 		if err != nil {
 			return 0, err
 		}
