@@ -77,8 +77,9 @@ func (c *cache) find(p *Prepared) {
 		return
 	}
 	g, had := &p.r.Grid, &e.st.grid
-	// What has an event after the range's end may have one in it, too: it is not known.
-	if had.To > g.To {
+	// What has an event after the range's end may have one in it, too: it is not known. And
+	// what a later version has may still be open in this view.
+	if had.To > g.To || e.version > p.rd.v.Version {
 		return
 	}
 	same := had.To
@@ -109,10 +110,12 @@ func (c *cache) put(p *Prepared, st *stored) {
 	if !ok || e.bytes > c.room/4 {
 		return
 	}
-	st.shared = true
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if old := c.entries[key]; old != nil {
+		if old.version > e.version {
+			return
+		}
 		c.drop(old)
 	}
 	c.entries[key] = e

@@ -2,7 +2,6 @@ package query
 
 import (
 	"math"
-	"slices"
 
 	"cairn/internal/bucket"
 	"cairn/internal/metric"
@@ -88,6 +87,3 @@ func (c *column) join(other *column) {
 		}
 	}
 }
-
-// copied returns a column that may be changed, though its buckets must not be.
-func (c *column) copied() column { return column{slices.Clone(c.sums), slices.Clone(c.buckets)} }

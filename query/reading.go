@@ -190,11 +190,7 @@ func (p *Prepared) Frame() (*Frame, error) {
 		}
 		no := p.groups.named(st.names[i])
 		columns = grown(columns, no+1)
-		c := st.columns[i]
-		if st.shared && columns[no].empty() {
-			c = c.copied()
-		}
-		columns[no].join(&c)
+		columns[no].join(&st.columns[i])
 	}
 	for no := range columns {
 		if !columns[no].empty() {

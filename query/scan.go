@@ -107,13 +107,13 @@ func (rd *Reading) sampled(ctx context.Context, n int) error {
 	return ctx.Err()
 }
 
-// stored is what the store holds of a Read.
+// stored is what the store holds of a Read. It never changes once it was read: others may
+// have it too.
 type stored struct {
 	grid    Grid
 	names   []string // of groups; see grouper
 	columns []column // by place in names
 	series  []seenSeries
-	shared  bool // others have it too: it must not be changed
 }
 
 // seenSeries is a series with an event, and the last step that has one.

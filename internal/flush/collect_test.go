@@ -25,6 +25,9 @@ func (r *rig) hollow(h agg.Handle) tsdb.Ref {
 		r.pump.refs = append(r.pump.refs, tsdb.Ref{})
 	}
 	r.pump.refs[h] = ref
+	r.pump.view.Lock()
+	r.pump.places.set(h, ref)
+	r.pump.view.Unlock()
 	return ref
 }
 
@@ -77,5 +80,23 @@ func TestAnEmptiedTierIsCollected(t *testing.T) {
 	r.pump.expiry.collects.Wait()
 	require.False(t, known())
 	require.False(t, r.pump.expiry.emptied)
+	r.close()
+}
+
+// TestWhatWasCollectedIsFoundInMemory: an event of a series that was removed from the store's
+// index is seen before it is flushed.
+func TestWhatWasCollectedIsFoundInMemory(t *testing.T) {
+	r := newRig(t, vfs.NewMem(), 1)
+	r.add(0, 2, 0)
+	r.hollow(0)
+	r.hollow(1)
+	r.requireTotals(2)
+	n, err := r.pump.Collect(context.Background())
+	require.NoError(t, err)
+	require.Equal(t, 2, n)
+	r.requireTotals(2)
+	require.NoError(t, r.pump.Flush(metric.MaxSec))
+	r.add(0, 2, 0)
+	r.requireTotals(4)
 	r.close()
 }
