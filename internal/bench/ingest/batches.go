@@ -12,6 +12,9 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"cairn/internal/bench/child"
+	"cairn/internal/bench/report"
 )
 
 const (
@@ -48,14 +51,14 @@ func (b *bench) batches(ctx context.Context) (out batchesRow, err error) {
 	if out.paced, err = b.sendBatches(ctx, s, pacedSecs, batchesBar/batchEvents); err != nil {
 		return out, err
 	}
-	before, err := cpuOf(s.pid())
+	before, err := cpuOf(s.PID())
 	if err != nil {
 		return out, err
 	}
 	if out.flat, err = b.sendBatches(ctx, s, b.secs, 0); err != nil {
 		return out, err
 	}
-	after, err := cpuOf(s.pid())
+	after, err := cpuOf(s.PID())
 	if err != nil {
 		return out, err
 	}
@@ -69,16 +72,16 @@ func (b *bench) batches(ctx context.Context) (out batchesRow, err error) {
 func (s *batchesSent) rate() float64 { return float64(s.Batches) * batchEvents / s.Secs }
 
 func (b *bench) sendBatches(ctx context.Context, s *server, secs int, rate float64) (out batchesSent, err error) {
-	p, err := start(ctx, generatorCore, setupTime, "/proc/self/exe", batchCommand,
-		fmt.Sprintf("127.0.0.1:%d", s.port), strconv.Itoa(secs), strconv.FormatFloat(rate, 'f', -1, 64))
+	p, err := child.Start(ctx, child.GeneratorCore, setupTime, "/proc/self/exe", batchCommand,
+		fmt.Sprintf("127.0.0.1:%d", s.Port), strconv.Itoa(secs), strconv.FormatFloat(rate, 'f', -1, 64))
 	if err != nil {
 		return out, err
 	}
-	defer p.kill()
-	if err := p.wait(); err != nil {
+	defer p.Kill()
+	if err := p.Wait(); err != nil {
 		return out, err
 	}
-	return out, json.Unmarshal(p.stdout.Bytes(), &out)
+	return out, json.Unmarshal(p.Stdout(), &out)
 }
 
 // fsync returns the 99th percentile of what the disk takes to sync what a group of
@@ -108,6 +111,6 @@ func (b *bench) fsync() (p99 float64, err error) {
 func (r *batchesRow) markdown() string {
 	extra := r.paced.P99 - r.fsync
 	return fmt.Sprintf("\nBatches over HTTP: snappy, %d events (%d bytes) each, %d connections, each a producer, all synced: %.2f M events/s (bar %.0f M: %s), %.3f CPU s/M. At %.2f M events/s an answer takes %.1f ms, p99 %.1f ms: %.1f ms above the p99 of the disk's own fsync, %.1f ms (bar %d: %s).\n",
-		batchEvents, r.flat.Bytes, batchConns, r.flat.rate()/1e6, batchesBar/1e6, verdict(r.flat.rate() >= batchesBar), r.cpu,
-		r.paced.rate()/1e6, r.paced.P50, r.paced.P99, extra, r.fsync, answerBar, verdict(extra < answerBar && r.paced.rate() > 0.99*batchesBar))
+		batchEvents, r.flat.Bytes, batchConns, r.flat.rate()/1e6, batchesBar/1e6, report.Verdict(r.flat.rate() >= batchesBar), r.cpu,
+		r.paced.rate()/1e6, r.paced.P50, r.paced.P99, extra, r.fsync, answerBar, report.Verdict(extra < answerBar && r.paced.rate() > 0.99*batchesBar))
 }

@@ -6,6 +6,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"cairn/internal/bench/child"
 )
 
 // losslessRow is what came out of sending below the server's capacity.
@@ -36,7 +38,7 @@ func (b *bench) lossless(ctx context.Context) (out losslessRow, err error) {
 	if err != nil {
 		return out, err
 	}
-	defer spinner.kill()
+	defer spinner.Kill()
 	w := workloadNamed("b")
 	s, err := b.startCairn(ctx, 6*setupTime)
 	if err != nil {
@@ -50,16 +52,16 @@ func (b *bench) lossless(ctx context.Context) (out losslessRow, err error) {
 	out.capacity = full.rate()
 	out.busy = full.busy()
 	out.rate = losslessShare * out.capacity
-	before, err := drained(ctx, s.port)
+	before, err := drained(ctx, s.Port)
 	if err != nil {
 		return out, err
 	}
-	waited, err := waitedOf(s.pid())
+	waited, err := waitedOf(s.PID())
 	if err != nil {
 		return out, err
 	}
 	p := startPage(ctx, s, b)
-	_, _, err = b.sendTo(ctx, s, setupTime, w.flags("-g", segments, "-d", fmt.Sprint(losslessSecs), "-r", fmt.Sprintf("%.0f", out.rate))...)
+	_, _, err = b.sendTo(ctx, s, setupTime, w.flags("-g", child.Segments, "-d", fmt.Sprint(losslessSecs), "-r", fmt.Sprintf("%.0f", out.rate))...)
 	var asked error
 	if out.queries, out.slowest, asked = p.stop(); err == nil {
 		err = asked
@@ -67,12 +69,12 @@ func (b *bench) lossless(ctx context.Context) (out losslessRow, err error) {
 	if err != nil {
 		return out, err
 	}
-	after, err := drained(ctx, s.port)
+	after, err := drained(ctx, s.Port)
 	if err != nil {
 		return out, err
 	}
 	out.drops = after - before
-	if out.waited, err = waitedOf(s.pid()); err != nil {
+	if out.waited, err = waitedOf(s.PID()); err != nil {
 		return out, err
 	}
 	out.waited -= waited
@@ -95,9 +97,9 @@ func startPage(ctx context.Context, s *server, b *bench) *page {
 	p := &page{cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(p.done)
-		for wait(ctx, pageEvery) == nil {
+		for child.Wait(ctx, pageEvery) == nil {
 			begin := b.clock.Now()
-			if _, err := s.get(ctx, pageQuery); err != nil {
+			if _, err := s.Get(ctx, pageQuery); err != nil {
 				if ctx.Err() == nil {
 					p.err = fmt.Errorf("ask as the page does: %w", err)
 				}

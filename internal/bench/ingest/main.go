@@ -125,7 +125,7 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 		return err
 	}
 	if s.markdown != "" {
-		return replaceIn(s.markdown, text)
+		return mark.ReplaceIn(s.markdown, text)
 	}
 	return nil
 }
@@ -137,7 +137,7 @@ type bench struct {
 	dir    string
 	clock  clock.Clock
 	out    io.Writer
-	report report
+	report results
 }
 
 func (b *bench) measure(ctx context.Context) error {
@@ -178,16 +178,4 @@ func (b *bench) measure(ctx context.Context) error {
 // say reports progress; nobody has to listen.
 func (b *bench) say(format string, args ...any) {
 	_, _ = fmt.Fprintf(b.out, format+"\n", args...)
-}
-
-// wait waits for d, or until ctx ends.
-func wait(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
 }

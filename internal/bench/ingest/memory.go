@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"cairn/internal/bench/child"
 )
 
 // memoryRow is the memory of a server whose series are all active every second.
@@ -35,7 +37,7 @@ func (b *bench) memory(ctx context.Context) (out memoryRow, err error) {
 	}
 	defer s.close()
 	m := startMeter(ctx, s)
-	r, _, err := b.sendTo(ctx, s, setupTime, w.flags("-g", segments, "-d", fmt.Sprint(memorySecs), "-r", fmt.Sprint(memoryRate))...)
+	r, _, err := b.sendTo(ctx, s, setupTime, w.flags("-g", child.Segments, "-d", fmt.Sprint(memorySecs), "-r", fmt.Sprint(memoryRate))...)
 	samples, failed := m.stop()
 	if err == nil {
 		err = failed
@@ -45,10 +47,10 @@ func (b *bench) memory(ctx context.Context) (out memoryRow, err error) {
 	}
 	half := samples[len(samples)/2:]
 	slices.Sort(half)
-	if _, out.peak, err = resident(s.pid()); err != nil {
+	if _, out.peak, err = resident(s.PID()); err != nil {
 		return out, err
 	}
-	f, err := s.figures(ctx)
+	f, err := s.Figures(ctx)
 	if err != nil {
 		return out, err
 	}
@@ -74,13 +76,13 @@ func startMeter(ctx context.Context, s *server) *meter {
 	go func() {
 		defer close(m.done)
 		for {
-			now, _, err := resident(s.pid())
+			now, _, err := resident(s.PID())
 			if err != nil {
 				m.err = err
 				return
 			}
 			m.samples = append(m.samples, now)
-			if wait(ctx, time.Second) != nil {
+			if child.Wait(ctx, time.Second) != nil {
 				return
 			}
 		}

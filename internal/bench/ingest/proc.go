@@ -127,17 +127,3 @@ func parseUDP(text string, port int) (s socket, err error) {
 	}
 	return s, nil
 }
-
-// model returns the name of the processor.
-func model() string {
-	b, err := os.ReadFile("/proc/cpuinfo")
-	if err != nil {
-		return "unknown processor"
-	}
-	for line := range strings.Lines(string(b)) {
-		if k, v, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(k) == "model name" {
-			return strings.TrimSpace(v)
-		}
-	}
-	return "unknown processor"
-}

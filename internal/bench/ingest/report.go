@@ -5,15 +5,14 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"os"
-	"runtime"
 	"slices"
-	"strings"
 	"time"
+
+	"cairn/internal/bench/report"
 )
 
-// report is everything that was measured.
-type report struct {
+// results are everything that was measured.
+type results struct {
 	rows     []row
 	batches  *batchesRow
 	lossless *losslessRow
@@ -37,18 +36,10 @@ func median(rounds []round, f func(round) float64) float64 {
 	return v[len(v)/2]
 }
 
-func verdict(ok bool) string {
-	if ok {
-		return "OK"
-	}
-	return "**MISSED**"
-}
-
 // markdown writes the report; args are those of this program.
-func (r *report) markdown(args string, now time.Time) string {
+func (r *results) markdown(args string, now time.Time) string {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "`make bench-ingest` (`%s`), %s, %s, %d cores, %s\n",
-		strings.TrimSpace("go run ./internal/bench/ingest "+args), now.Format(time.DateOnly), model(), runtime.NumCPU(), runtime.Version())
+	b.WriteString(report.Head("ingest", args, now))
 	if len(r.rows) > 0 {
 		b.WriteString("\n| workload | | sink, CPU s/M | Cairn, CPU s/M | of it receiving | × sink | bar | | M events/s | on | dropped |\n")
 		b.WriteString("|---|---|---|---|---|---|---|---|---|---|---|\n")
@@ -61,11 +52,11 @@ func (r *report) markdown(args string, now time.Time) string {
 	}
 	if l := r.lossless; l != nil {
 		fmt.Fprintf(&b, "\nLossless: workload b at %.2f M events/s, 90%% of the %.2f M that it counted flat out on %.0f%% of its core, for %d s while a page asks each second: %d datagrams dropped (bar 0: %s); the slowest of %d queries took %s; the server waited %.1f s for its core.\n",
-			l.rate/1e6, l.capacity/1e6, 100*l.busy, losslessSecs, l.drops, verdict(l.drops == 0), l.queries, l.slowest.Round(time.Millisecond), l.waited.Seconds())
+			l.rate/1e6, l.capacity/1e6, 100*l.busy, losslessSecs, l.drops, report.Verdict(l.drops == 0), l.queries, l.slowest.Round(time.Millisecond), l.waited.Seconds())
 	}
 	if m := r.memory; m != nil && m.series > 0 {
 		fmt.Fprintf(&b, "\nMemory: %d series with 3 tags at %.2f M events/s for %d s: %d bytes resident a series at the peak (bar %d, aim %d: %s), %d usually; heap in use at the end %d a series; %.0f%% of the datagrams dropped; %d flushes, the longest %.1f s.\n",
-			m.series, m.rate/1e6, memorySecs, m.peak/m.series, memoryBar, memoryAim, verdict(m.peak/m.series <= memoryBar),
+			m.series, m.rate/1e6, memorySecs, m.peak/m.series, memoryBar, memoryAim, report.Verdict(m.peak/m.series <= memoryBar),
 			m.usual/m.series, m.heap/m.series, 100*m.lost, m.flushes, m.longest)
 	}
 	return b.String()
@@ -83,7 +74,7 @@ func (w row) cost() float64 { return median(w.cairn, round.each) + w.rest }
 // barOf returns the highest ratio that w may have; 0: any. A workload that must
 // cost no more than another is held to the other's CPU time, over its own sink's:
 // that one has other datagrams.
-func (r *report) barOf(w row) float64 {
+func (r *results) barOf(w row) float64 {
 	for _, other := range r.rows {
 		if other.name == w.like {
 			return other.cost() / median(w.sink, round.each)
@@ -100,7 +91,7 @@ func (w row) markdown(highest float64) string {
 	}
 	bar, ok := "", ""
 	if highest > 0 {
-		bar, ok = fmt.Sprintf("%.2f", highest), verdict(w.ratio() <= highest)
+		bar, ok = fmt.Sprintf("%.2f", highest), report.Verdict(w.ratio() <= highest)
 	}
 	if w.turnedAway > 0 {
 		ok += fmt.Sprintf(" %d events turned away", w.turnedAway)
@@ -110,30 +101,5 @@ func (w row) markdown(highest float64) string {
 		100*median(w.cairn, round.busy), 100*median(w.cairn, round.dropped))
 }
 
-// The marks between which replaceIn replaces.
-const (
-	beginMark = "<!-- measured: begin -->\n"
-	endMark   = "<!-- measured: end -->\n"
-)
-
-// replaceIn writes text between the marks of a file.
-func replaceIn(name, text string) error {
-	b, err := os.ReadFile(name)
-	if err != nil {
-		return fmt.Errorf("read the page to write to: %w", err)
-	}
-	out, ok := replace(string(b), text)
-	if !ok {
-		return fmt.Errorf("%s has no lines %q and %q", name, strings.TrimSpace(beginMark), strings.TrimSpace(endMark))
-	}
-	if err := os.WriteFile(name, []byte(out), 0o644); err != nil {
-		return fmt.Errorf("write the page: %w", err)
-	}
-	return nil
-}
-
-func replace(page, text string) (string, bool) {
-	head, rest, ok1 := strings.Cut(page, beginMark)
-	_, tail, ok2 := strings.Cut(rest, endMark)
-	return head + beginMark + text + endMark + tail, ok1 && ok2
-}
+// mark is where the page has what was measured.
+const mark = report.Mark("measured")

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+
+	"cairn/internal/bench/child"
 )
 
 // workload is one kind of traffic.
@@ -92,7 +94,7 @@ func (b *bench) workload(ctx context.Context, w workload) (out row, err error) {
 	}
 	defer s.close()
 	// At most a million a second: nothing is dropped, so that all series are known.
-	if _, err := b.blast(ctx, s.port, setupTime, w.flags("-e", strconv.Itoa(max(w.series, 1000)), "-r", "1e6")...); err != nil {
+	if _, err := child.Blast(ctx, b.tools.blast, s.Port, setupTime, w.flags("-e", strconv.Itoa(max(w.series, 1000)), "-r", "1e6")...); err != nil {
 		return out, err
 	}
 	warm, err := s.read(ctx)
@@ -117,21 +119,15 @@ func (b *bench) workload(ctx context.Context, w workload) (out row, err error) {
 		b.say("%-6s sink %.4f  cairn %.4f CPU s/M events, %.2f M events/s on %.0f%% of the core, %.0f%% dropped by the kernel",
 			w.name, sink.each(), cairn.each(), cairn.rate()/1e6, 100*cairn.busy(), 100*cairn.lost)
 	}
-	if err := s.terminate(); err != nil {
+	if err := s.Terminate(); err != nil {
 		return out, err
 	}
-	out.rest = perMillion(max(0, s.cpu()-warm.cpu-inside), events)
+	out.rest = perMillion(max(0, s.CPU()-warm.cpu-inside), events)
 	return out, nil
 }
 
-// segments is how many datagrams the generator hands to the kernel at once. Without
-// it the generator is slower than the sink, which then wakes for every few
-// datagrams: its CPU time would be that of waking, two or three times as much,
-// and a ratio to it would flatter Cairn.
-const segments = "32"
-
 func (b *bench) flatOut(w workload) (args []string, limit time.Duration) {
-	return w.flags("-g", segments, "-d", strconv.Itoa(b.secs)), setupTime + time.Duration(b.secs)*time.Second
+	return w.flags("-g", child.Segments, "-d", strconv.Itoa(b.secs)), setupTime + time.Duration(b.secs)*time.Second
 }
 
 func (b *bench) sinkRound(ctx context.Context, w workload) (r round, err error) {
@@ -140,8 +136,8 @@ func (b *bench) sinkRound(ctx context.Context, w workload) (r round, err error) 
 	if err != nil {
 		return r, err
 	}
-	defer p.kill()
-	sent, err := b.blast(ctx, port, limit, args...)
+	defer p.Kill()
+	sent, err := child.Blast(ctx, b.tools.blast, port, limit, args...)
 	if err != nil {
 		return r, err
 	}
@@ -149,17 +145,17 @@ func (b *bench) sinkRound(ctx context.Context, w workload) (r round, err error) 
 	if err != nil {
 		return r, err
 	}
-	if err := p.terminate(); err != nil {
+	if err := p.Terminate(); err != nil {
 		return r, err
 	}
 	var got struct{ Packets uint64 }
-	if err := json.Unmarshal(p.stdout.Bytes(), &got); err != nil {
+	if err := json.Unmarshal(p.Stdout(), &got); err != nil {
 		return r, fmt.Errorf("what the sink printed: %w", err)
 	}
 	if err := balance(sent.Packets, drops, got.Packets, "datagrams"); err != nil {
 		return r, err
 	}
-	return round{got.Packets * sent.Per, p.cpu(), sent.Secs, float64(drops) / float64(sent.Packets)}, nil
+	return round{got.Packets * sent.Per, p.CPU(), sent.Secs, float64(drops) / float64(sent.Packets)}, nil
 }
 
 // cairnRound also returns how many events were turned away.
@@ -174,7 +170,7 @@ func (b *bench) sendTo(ctx context.Context, s *server, limit time.Duration, args
 	if err != nil {
 		return r, 0, err
 	}
-	sent, err := b.blast(ctx, s.port, limit, args...)
+	sent, err := child.Blast(ctx, b.tools.blast, s.Port, limit, args...)
 	if err != nil {
 		return r, 0, err
 	}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"cairn/internal/bench/report"
 	"cairn/internal/metric"
 	"cairn/query"
 )
@@ -55,12 +56,12 @@ func (b *bench) beside(ctx context.Context, dir string) (rows []row, err error) 
 		}
 		busy, reads = append(busy, some...), reads+n
 	}
-	before, after := quantile(idle, 0.99), quantile(busy, 0.99)
+	before, after := report.Quantile(idle, 0.99), report.Quantile(busy, 0.99)
 	ratio := after.Seconds() / before.Seconds()
 	return []row{{
 		what: fmt.Sprintf("p99 of a flush of %d series while %d series × %d days are read in a loop, over the idle one", liveSeries, oldSeries, oldDays),
-		got:  fmt.Sprintf("× %.2f", ratio), bar: "≤ 2", ok: verdict(ratio <= besideBar),
-		note: fmt.Sprintf("%s idle, %s beside %d reads; medians %s and %s; %d flushes each", millis(before), millis(after), reads, millis(median(idle)), millis(median(busy)), len(idle)),
+		got:  fmt.Sprintf("× %.2f", ratio), bar: "≤ 2", ok: report.Verdict(ratio <= besideBar),
+		note: fmt.Sprintf("%s idle, %s beside %d reads; medians %s and %s; %d flushes each", report.Millis(before), report.Millis(after), reads, report.Millis(report.Median(idle)), report.Millis(report.Median(busy)), len(idle)),
 	}}, nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"cairn/internal/bench/report"
 	"cairn/internal/chunk"
 	"cairn/internal/metric"
 )
@@ -58,9 +59,9 @@ func (b *bench) decode(ctx context.Context, _ string) ([]row, error) {
 		}
 		times = append(times, took)
 	}
-	rate := decodeTimes * dataSeconds / median(times).Seconds()
+	rate := decodeTimes * dataSeconds / report.Median(times).Seconds()
 	return []row{{
-		what: "decode a dense column, on one core", got: fmt.Sprintf("%.0f M samples/s", rate/1e6), bar: "≥ 300 M", ok: verdict(rate >= decodeBar),
+		what: "decode a dense column, on one core", got: fmt.Sprintf("%.0f M samples/s", rate/1e6), bar: "≥ 300 M", ok: report.Verdict(rate >= decodeBar),
 		reference: "prototype 350 M", note: fmt.Sprintf("%d bytes for %d samples", len(col), dataSeconds),
 	}}, nil
 }

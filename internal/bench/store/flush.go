@@ -11,9 +11,10 @@ import (
 	"runtime"
 	"time"
 
-	"cairn/internal/metric"
-
 	"golang.org/x/sys/unix"
+
+	"cairn/internal/bench/report"
+	"cairn/internal/metric"
 )
 
 const (
@@ -35,11 +36,11 @@ func (b *bench) flush(ctx context.Context, dir string) (rows []row, err error) {
 	return []row{
 		{
 			what: fmt.Sprintf("flush of %d series active every second, all tiers, %d times: CPU of one core", b.series, c.flushes),
-			got:  share(c.flush + c.behind), bar: "≤ 4%", reference: "prototype 3.1%", ok: verdict((c.flush+c.behind).Seconds()/secs <= flushBar),
+			got:  share(c.flush + c.behind), bar: "≤ 4%", reference: "prototype 3.1%", ok: report.Verdict((c.flush+c.behind).Seconds()/secs <= flushBar),
 			note: fmt.Sprintf("until flushes return %s, compactions afterwards %s; packing the seconds, not in it, %s; %d MB flushed, %d MB written by compactions",
 				share(c.flush), share(c.behind), share(c.pack), c.flushed>>20, c.compacted>>20),
 		},
-		{what: "the same: the longest flush", got: millis(c.longest), bar: "≤ 500 ms", ok: verdict(c.longest <= longestBar)},
+		{what: "the same: the longest flush", got: report.Millis(c.longest), bar: "≤ 500 ms", ok: report.Verdict(c.longest <= longestBar)},
 	}, nil
 }
 
@@ -73,7 +74,7 @@ func (b *bench) costs(ctx context.Context, dir string) (out costs, err error) {
 		}
 		if out.flushes%60 == 0 {
 			b.say("%d flushes: %.2f%% of a core; the longest took %s", out.flushes,
-				100*(out.flush+out.behind).Seconds()/float64(out.flushes*interval), millis(out.longest))
+				100*(out.flush+out.behind).Seconds()/float64(out.flushes*interval), report.Millis(out.longest))
 		}
 	}
 	f := r.store.Figures()

@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"cairn/internal/bench/child"
 	"cairn/internal/clock"
 	"cairn/tsdb"
 )
@@ -137,7 +138,7 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 		return err
 	}
 	if s.markdown != "" {
-		return replaceIn(s.markdown, text)
+		return mark.ReplaceIn(s.markdown, text)
 	}
 	return nil
 }
@@ -185,21 +186,9 @@ func settle(ctx context.Context, s *tsdb.Store) error {
 		if f := s.Figures(); f.CompactionsRunning+f.FlushesRunning > 0 {
 			idle = -1
 		}
-		if err := wait(ctx, 5*time.Millisecond); err != nil {
+		if err := child.Wait(ctx, 5*time.Millisecond); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// wait waits for d, or until ctx ends.
-func wait(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
 }

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"cairn/internal/bench/report"
 	"cairn/internal/clock"
 	"cairn/internal/metric"
 	"cairn/tsdb"
@@ -61,10 +62,10 @@ func (b *bench) open(ctx context.Context, dir string) ([]row, error) {
 		}
 		times, peak = append(times, time.Duration(ns)), max(peak, hwm)
 	}
-	took := median(times)
+	took := report.Median(times)
 	return []row{
-		{what: fmt.Sprintf("open a store of %d series with 3 tags", openSeries), got: fmt.Sprintf("%.2f s", took.Seconds()), bar: "≤ 2 s", ok: verdict(took <= openBar)},
-		{what: "the same: resident at the peak", got: fmt.Sprintf("%d MB", peak>>20), bar: "≤ 300 MB", ok: verdict(peak <= memoryBar)},
+		{what: fmt.Sprintf("open a store of %d series with 3 tags", openSeries), got: fmt.Sprintf("%.2f s", took.Seconds()), bar: "≤ 2 s", ok: report.Verdict(took <= openBar)},
+		{what: "the same: resident at the peak", got: fmt.Sprintf("%d MB", peak>>20), bar: "≤ 300 MB", ok: report.Verdict(peak <= memoryBar)},
 	}, nil
 }
 

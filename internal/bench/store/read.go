@@ -6,9 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
+	"cairn/internal/bench/report"
 	"cairn/internal/metric"
 	"cairn/query"
 )
@@ -29,11 +29,11 @@ func (b *bench) read(ctx context.Context, dir string) (rows []row, err error) {
 	if err != nil {
 		return nil, err
 	}
-	run, scan := median(ran), median(scanned)
+	run, scan := report.Median(ran), report.Median(scanned)
 	what := fmt.Sprintf("read %d series × 1 h at 10 s summed, warm", dataSeries)
 	return []row{{
-		what: what, got: millis(run), bar: "≤ 10 ms", ok: verdict(run <= readBar), reference: "VictoriaMetrics about 90 ms",
-		note: fmt.Sprintf("%d requests to the executor, one a metric, one after another; scans of the store alone take %s", dataMetrics, millis(scan)),
+		what: what, got: report.Millis(run), bar: "≤ 10 ms", ok: report.Verdict(run <= readBar), reference: "VictoriaMetrics about 90 ms",
+		note: fmt.Sprintf("%d requests to the executor, one a metric, one after another; scans of the store alone take %s", dataMetrics, report.Millis(scan)),
 	}}, nil
 }
 
@@ -92,15 +92,4 @@ func scanAll(ctx context.Context, r *rig) (total float64, err error) {
 		}
 	}
 	return total, nil
-}
-
-func median(d []time.Duration) time.Duration {
-	d = slices.Sorted(slices.Values(d))
-	return d[len(d)/2]
-}
-
-// quantile returns the least that a share q of d does not exceed.
-func quantile(d []time.Duration, q float64) time.Duration {
-	d = slices.Sorted(slices.Values(d))
-	return d[min(len(d)-1, int(q*float64(len(d))))]
 }

@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"cairn/internal/bench/report"
 	"cairn/internal/metric"
 )
 
@@ -69,11 +70,11 @@ func (b *bench) size(ctx context.Context, dir string) (rows []row, err error) {
 	rows = []row{
 		{
 			what: fmt.Sprintf("at rest, 1s tier, %d series × 1 h, %d samples", dataSeries, samples), got: fmt.Sprintf("%.3f bytes/sample", each(finest)),
-			bar: "≤ 0.68", ok: verdict(each(finest) <= finestBar), reference: "VictoriaMetrics 0.94, entropy bound 0.61",
+			bar: "≤ 0.68", ok: report.Verdict(each(finest) <= finestBar), reference: "VictoriaMetrics 0.94, entropy bound 0.61",
 			note: "all blocks of all files after a restart, less what Pebble estimates of the other tiers",
 		},
 		{
-			what: "the same, all four tiers", got: fmt.Sprintf("%.3f bytes/sample", each(all)), bar: "≤ 0.85", ok: verdict(each(all) <= allBar),
+			what: "the same, all four tiers", got: fmt.Sprintf("%.3f bytes/sample", each(all)), bar: "≤ 0.85", ok: report.Verdict(each(all) <= allBar),
 			note: fmt.Sprintf("1s %.3f, 10s %.3f, 1m %.3f, 1h %.3f; of it logs %.3f, and what is neither log nor table %.3f", each(tiers[0]), each(tiers[1]), each(tiers[2]), each(tiers[3]),
 				each(w.logs), each(w.others)),
 		},
@@ -82,14 +83,14 @@ func (b *bench) size(ctx context.Context, dir string) (rows []row, err error) {
 			note: "no more with more data; the next start removes them",
 		},
 	}
-	more[0].note += fmt.Sprintf("; %s just after the last flush, with what is merged on reading", millis(median(live)))
+	more[0].note += fmt.Sprintf("; %s just after the last flush, with what is merged on reading", report.Millis(report.Median(live)))
 	if b.victoria != "" {
 		v, err := b.compare(ctx, dir+"-victoria")
 		if err != nil {
 			return nil, fmt.Errorf("VictoriaMetrics: %w", err)
 		}
 		rows[0].reference = fmt.Sprintf("VictoriaMetrics, this run: %.3f with everything, %.3f samples alone; entropy bound 0.61", each(v.bytes), each(v.data))
-		more[0].reference = fmt.Sprintf("VictoriaMetrics, this run: %s", millis(v.query))
+		more[0].reference = fmt.Sprintf("VictoriaMetrics, this run: %s", report.Millis(v.query))
 	}
 	alone, err := b.finest(ctx, dir+"-1s")
 	if err != nil {
@@ -97,7 +98,7 @@ func (b *bench) size(ctx context.Context, dir string) (rows []row, err error) {
 	}
 	return append(append([]row{rows[0], {
 		what: "the same, in a store that keeps no other tier: everything counted", got: fmt.Sprintf("%.3f bytes/sample", each(alone)),
-		bar: "≤ 0.68", ok: verdict(each(alone) <= finestBar), note: "all blocks of all files after a restart",
+		bar: "≤ 0.68", ok: report.Verdict(each(alone) <= finestBar), note: "all blocks of all files after a restart",
 	}}, rows[1:]...), more...), nil
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"cairn/internal/bench/report"
 	"cairn/internal/clock"
 	"cairn/internal/metric"
 )
@@ -47,29 +48,11 @@ func TestParseLine(t *testing.T) {
 	}
 }
 
-func TestReplace(t *testing.T) {
-	out, ok := replace("a\n"+beginMark+"old\n"+endMark+"b\n", "new\n")
-	require.True(t, ok)
-	require.Equal(t, "a\n"+beginMark+"new\n"+endMark+"b\n", out)
-	_, ok = replace("a\n"+endMark+beginMark, "new\n")
-	require.False(t, ok)
-}
-
 func TestMarkdown(t *testing.T) {
-	text := markdown([]row{{what: "w", got: "1", bar: "≤ 2", ok: verdict(true)}, {what: "x", ok: verdict(false)}}, "-run size", time.Unix(0, 0))
+	text := markdown([]row{{what: "w", got: "1", bar: "≤ 2", ok: report.Verdict(true)}, {what: "x", ok: report.Verdict(false)}}, "-run size", time.Unix(0, 0))
 	require.Contains(t, text, "(`go run ./internal/bench/store -run size`), 1970-01-01")
 	require.Contains(t, text, "| w | 1 | ≤ 2 | OK |")
 	require.Contains(t, text, "| **MISSED** |")
-}
-
-func TestQuantiles(t *testing.T) {
-	var d []time.Duration
-	for i := range 200 {
-		d = append(d, time.Duration(200-i))
-	}
-	require.EqualValues(t, 101, median(d))
-	require.EqualValues(t, 199, quantile(d, 0.99))
-	require.EqualValues(t, 200, d[0], "the argument was sorted")
 }
 
 func TestWeigh(t *testing.T) {
