@@ -18,7 +18,7 @@ DAYS ?= 30
 BENCH ?= ../shared/bench
 BENCH_ARGS ?=
 
-.PHONY: help build run demo test mutants prove soak test-clients lint fuzz bench bench-ingest bench-store screenshots clean
+.PHONY: help build run demo test mutants prove soak test-clients lint fuzz bench bench-ingest bench-query bench-store screenshots clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ bench: ## benchmarks of the hot path and of the store
 
 bench-ingest: ## CPU time and memory beside a null sink (Linux, two cores, gcc); see docs/performance.md
 	@go run ./internal/bench/ingest -tools $(BENCH) $(BENCH_ARGS)
+
+bench-query: ## queries over HTTP beside VictoriaMetrics, and a dashboard beside ingest (Linux, two cores, gcc); see docs/performance.md
+	@go run ./internal/bench/query -tools $(BENCH) $(BENCH_ARGS)
 
 bench-store: ## bytes a sample, CPU time of flushes, and the store's other bars (Linux); see docs/performance.md
 	@go run ./internal/bench/store -tools $(BENCH) $(BENCH_ARGS)

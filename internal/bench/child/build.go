@@ -24,7 +24,7 @@ func BuildBlast(ctx context.Context, tools, path string) error {
 	return Compile(ctx, ".", "gcc", "-O2", "-o", path, filepath.Join(tools, "blast", "blast.c"), "-lm")
 }
 
-// Compile runs a compiler in dir.
+// Compile runs a compiler, or what else makes binaries, in dir.
 func Compile(ctx context.Context, dir, name string, args ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, buildTime)
 	defer cancel()

@@ -86,6 +86,8 @@ func TestClientTellsStatus(t *testing.T) {
 	body, err := c.Post(t.Context(), "/good", strings.NewReader("x"))
 	require.NoError(t, err)
 	require.Equal(t, "x", string(body))
+	require.NoError(t, c.Fetch(t.Context(), "/good"))
+	require.Error(t, c.Fetch(t.Context(), "/bad"))
 	_, err = c.Get(t.Context(), "/bad")
 	var status *StatusError
 	require.ErrorAs(t, err, &status)

@@ -3,11 +3,13 @@
 package child
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -39,28 +41,46 @@ func (c *client) Post(ctx context.Context, path string, body io.Reader) ([]byte,
 	return c.do(ctx, http.MethodPost, path, body)
 }
 
-func (c *client) do(ctx context.Context, method, path string, body io.Reader) (text []byte, err error) {
+func (c *client) do(ctx context.Context, method, path string, body io.Reader) ([]byte, error) {
+	var text bytes.Buffer
+	err := c.copy(ctx, &text, method, path, body)
+	return text.Bytes(), err
+}
+
+// Fetch reads the body of an answer that is no error to its end, and keeps nothing of it:
+// what takes time is the server, and not memory for the answer.
+func (c *client) Fetch(ctx context.Context, path string) error {
+	return c.copy(ctx, io.Discard, http.MethodGet, path, nil)
+}
+
+func (c *client) copy(ctx context.Context, to io.Writer, method, path string, body io.Reader) (err error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.URL(path), body)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	res, err := c.http.Do(req)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { err = errors.Join(err, res.Body.Close()) }()
-	text, err = io.ReadAll(io.LimitReader(res.Body, maxAnswer))
-	if err == nil && res.StatusCode >= 300 {
-		err = &StatusError{res.StatusCode, fmt.Sprintf("%s %s: %s: %s", method, path, res.Status, text)}
+	if res.StatusCode >= 300 {
+		text, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+		return errors.Join(&StatusError{res.StatusCode, method + " " + path, string(text)}, err)
 	}
-	return text, err
+	if _, err = io.Copy(to, io.LimitReader(res.Body, maxAnswer)); err != nil {
+		err = fmt.Errorf("%s %s: %w", method, path, err)
+	}
+	return err
 }
 
 // StatusError is an answer that is an error.
 type StatusError struct {
-	Code int
-	text string
+	Code    int
+	Request string
+	Body    string
 }
 
 // Error implements error.
-func (e *StatusError) Error() string { return e.text }
+func (e *StatusError) Error() string {
+	return fmt.Sprintf("%s: %d %s: %s", e.Request, e.Code, http.StatusText(e.Code), strings.TrimSpace(e.Body))
+}

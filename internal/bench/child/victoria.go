@@ -4,7 +4,12 @@ package child
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -37,8 +42,8 @@ func StartVictoria(ctx context.Context, limit time.Duration, binary, dir string,
 	return v, nil
 }
 
-// Settle makes what was imported searchable and merges it. The merge goes on in the
-// background for a while.
+// Settle makes what was imported searchable and begins to merge it, which goes on in the
+// background.
 func (v *Victoria) Settle(ctx context.Context) error {
 	for _, path := range []string{"/internal/force_flush", "/internal/force_merge"} {
 		if _, err := v.Get(ctx, path); err != nil {
@@ -46,6 +51,53 @@ func (v *Victoria) Settle(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// Merged waits until no merge goes on.
+func (v *Victoria) Merged(ctx context.Context) error {
+	return until(ctx, func(ctx context.Context) error {
+		text, err := v.Get(ctx, "/metrics")
+		if err != nil {
+			return err
+		}
+		f, err := parseFigures(string(text))
+		if err != nil {
+			return err
+		}
+		for name, n := range f {
+			if strings.HasPrefix(name, "vm_active_") && strings.Contains(name, "merges") && n > 0 {
+				return fmt.Errorf("%s is %g", name, n)
+			}
+		}
+		return nil
+	})
+}
+
+// VictoriaOf returns the path of the binary that name stands for: "get" is that of
+// Debian's package, from the path or else unpacked in dir; anything else is a path itself.
+func VictoriaOf(ctx context.Context, name, dir string) (string, error) {
+	const binary = "victoria-metrics"
+	if name != "get" {
+		return name, nil
+	}
+	if path, err := exec.LookPath(binary); err == nil {
+		return path, nil
+	}
+	path := filepath.Join(dir, "usr", "bin", binary)
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	if err := Compile(ctx, dir, "apt-get", "download", "-q", binary); err != nil {
+		return "", fmt.Errorf("download Debian's package of VictoriaMetrics: %w", err)
+	}
+	found, err := filepath.Glob(filepath.Join(dir, binary+"_*.deb"))
+	if err != nil || len(found) != 1 {
+		return "", errors.Join(fmt.Errorf("there are %d packages of VictoriaMetrics in %s, not one", len(found), dir), err)
+	}
+	return path, Compile(ctx, dir, "dpkg", "-x", filepath.Base(found[0]), ".")
 }
 
 // Close kills it, if it still runs.
