@@ -14,8 +14,9 @@ const (
 	hour = 3600
 	day  = 24 * hour
 
-	metrics   = 20
-	perMetric = 100
+	// shopMetrics is how many metrics there are with perMetric series each: 2,000 series.
+	shopMetrics = 20
+	perMetric   = 100
 	// wideName is the metric of many series.
 	wideName = "shop.visits"
 	// wideEvery is how often its series count, in seconds; but for the one that is asked
@@ -28,12 +29,13 @@ type dataset struct {
 	End   metric.UnixSec // a full hour: what is measured ends before it
 	Until metric.UnixSec // what dashboards see ends before it, and is in [End, End+1h]
 	Days  int            // before End
+	Shop  int            // metrics of perMetric series each
 	Wide  int            // series of wideName
 }
 
 // newDataset returns one that ends at now, or a few seconds before.
 func newDataset(now metric.UnixSec, days, wide int) dataset {
-	return dataset{End: now.Floor(hour), Until: now.Floor(10), Days: days, Wide: wide}
+	return dataset{End: now.Floor(hour), Until: now.Floor(10), Days: days, Shop: shopMetrics, Wide: wide}
 }
 
 // span is a part of the time in which series have a value every so many seconds.
@@ -64,7 +66,7 @@ type series struct {
 // call.
 func (d *dataset) groups(yield func([]series) error) error {
 	spans := d.spans()
-	for m := range metrics {
+	for m := range d.Shop {
 		group := make([]series, 0, perMetric)
 		for i := m * perMetric; i < (m+1)*perMetric; i++ {
 			group = append(group, shopSeries(i, spans))

@@ -205,15 +205,17 @@ func (b *bench) askAll(ctx context.Context, asked []question) (rows []row, wrong
 		return nil, nil, err
 	}
 	defer cairn.Close()
-	var victoria *child.Victoria
+	var victoria server // nil: none
 	if b.victoria != "" {
-		if victoria, err = child.StartVictoria(ctx, longest, b.victoria, b.victoriaDir(), victoriaFlags...); err != nil {
+		v, err := child.StartVictoria(ctx, longest, b.victoria, b.victoriaDir(), victoriaFlags...)
+		if err != nil {
 			return nil, nil, err
 		}
-		defer victoria.Close()
-		if err := victoria.Merged(ctx); err != nil {
+		defer v.Close()
+		if err := v.Merged(ctx); err != nil {
 			return nil, nil, err
 		}
+		victoria = v
 	}
 	for _, q := range asked {
 		m, err := b.ask(ctx, q, cairn, victoria)

@@ -16,10 +16,16 @@ import (
 // warmUp is how often each server is asked before it is timed.
 const warmUp = 3
 
+// server answers over HTTP. It is a child.Cairn or a child.Victoria.
+type server interface {
+	Get(ctx context.Context, path string) ([]byte, error)
+	Fetch(ctx context.Context, path string) error
+}
+
 // way is how a question is put to a server, and how long the answers took.
 type way struct {
-	name  string
-	fetch func(context.Context, string) error
+	name string
+	server
 	path  string
 	times []time.Duration
 	na    string // why there is no answer; "": there is one
@@ -35,24 +41,24 @@ type measured struct {
 type wrongError struct{ error }
 
 // ask compares the answers to a question, and then times them. victoria may be nil.
-func (b *bench) ask(ctx context.Context, q question, cairn *child.Cairn, victoria *child.Victoria) (out measured, err error) {
+func (b *bench) ask(ctx context.Context, q question, cairn, victoria server) (out measured, err error) {
 	out = measured{
 		question: q,
-		native:   way{name: "native", fetch: cairn.Fetch, path: q.nativePath()},
-		prom:     way{name: "PromQL", fetch: cairn.Fetch, path: q.promPath()},
-		victoria: way{name: "VictoriaMetrics", path: q.victoriaPath(), na: "not asked"},
+		native:   way{name: "native", server: cairn, path: q.nativePath()},
+		prom:     way{name: "PromQL", server: cairn, path: q.promPath()},
+		victoria: way{name: "VictoriaMetrics", server: victoria, path: q.victoriaPath(), na: "not asked"},
 	}
 	first := map[string]answer{}
 	if victoria != nil {
-		out.victoria.fetch, out.victoria.na = victoria.Fetch, ""
-		if err := out.victoria.answer(ctx, first, victoria.Get, q.parseRange); err != nil {
+		out.victoria.na = ""
+		if err := out.victoria.answer(ctx, first, q.parseRange); err != nil {
 			return out, err
 		}
 	}
-	if err := out.native.answer(ctx, first, cairn.Get, q.parseNative); err != nil {
+	if err := out.native.answer(ctx, first, q.parseNative); err != nil {
 		return out, err
 	}
-	if err := out.prom.answer(ctx, first, cairn.Get, q.parseRange); err != nil {
+	if err := out.prom.answer(ctx, first, q.parseRange); err != nil {
 		return out, err
 	}
 	if err := agree(first, &out.victoria, &out.native, &out.prom); err != nil {
@@ -65,7 +71,7 @@ func (b *bench) ask(ctx context.Context, q question, cairn *child.Cairn, victori
 			if w.na != "" {
 				continue
 			}
-			took, err := b.took(func() error { return w.fetch(ctx, w.path) })
+			took, err := b.took(func() error { return w.Fetch(ctx, w.path) })
 			if err != nil {
 				return out, err
 			}
@@ -78,8 +84,8 @@ func (b *bench) ask(ctx context.Context, q question, cairn *child.Cairn, victori
 }
 
 // answer notes the answer to a question in all, or in na why there is none.
-func (w *way) answer(ctx context.Context, all map[string]answer, get func(context.Context, string) ([]byte, error), parse func([]byte) (answer, error)) error {
-	body, err := get(ctx, w.path)
+func (w *way) answer(ctx context.Context, all map[string]answer, parse func([]byte) (answer, error)) error {
+	body, err := w.Get(ctx, w.path)
 	var a answer
 	if err == nil {
 		a, err = parse(body)
