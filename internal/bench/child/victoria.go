@@ -42,15 +42,16 @@ func StartVictoria(ctx context.Context, limit time.Duration, binary, dir string,
 	return v, nil
 }
 
-// Settle makes what was imported searchable and begins to merge it, which goes on in the
-// background.
-func (v *Victoria) Settle(ctx context.Context) error {
-	for _, path := range []string{"/internal/force_flush", "/internal/force_merge"} {
-		if _, err := v.Get(ctx, path); err != nil {
-			return err
-		}
-	}
-	return nil
+// Flush makes what was imported searchable.
+func (v *Victoria) Flush(ctx context.Context) error {
+	_, err := v.Get(ctx, "/internal/force_flush")
+	return err
+}
+
+// Merge begins to merge what was flushed, which goes on in the background.
+func (v *Victoria) Merge(ctx context.Context) error {
+	_, err := v.Get(ctx, "/internal/force_merge")
+	return err
 }
 
 // Merged waits until no merge goes on.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand"
+	"sort"
 
 	"cairn/internal/metric"
 )
@@ -55,11 +56,25 @@ func (d *dataset) spans() []span {
 	}
 }
 
+// flushed returns what is older than the last full hour, and the rest of the time.
+func (d *dataset) flushed() (old, late span) {
+	return span{from: d.End - metric.UnixSec(d.Days)*day, to: d.End - hour}, span{from: d.End - hour, to: d.Until}
+}
+
 // series is one of the data, the values in order of time.
 type series struct {
 	name string // with dots
 	tags []metric.Tag
 	sums []metric.Sum
+}
+
+// within returns s with what lies in a span alone.
+func (s series) within(p span) series {
+	at := func(sec metric.UnixSec) int {
+		return sort.Search(len(s.sums), func(i int) bool { return s.sums[i].Sec >= sec })
+	}
+	s.sums = s.sums[at(p.from):at(p.to)]
+	return s
 }
 
 // groups yields all series, some of one metric at a time; they are only valid during the

@@ -8,8 +8,8 @@
 //	data set ───┤                                                ├─► asked in turn, over kept connections
 //	            └─► /api/v1/import ─► victoria-metrics ──────────┘
 //
-// 30 days cannot be sent over the wire, so the store is written by its own package: into
-// all tiers, as flushes do, and compacted; VictoriaMetrics merges too. Before a query is
+// 30 days cannot be sent over the wire, so the store is written by its own package, into
+// all tiers, as flushes do. Before a query is
 // timed its answers are compared, value by value: a wrong answer is no measurement, and
 // fails the run. A bar that is missed is a result and no failure, and so is a query that
 // the server does not know: its row says why.

@@ -30,6 +30,7 @@ type settings struct {
 	rate     float64
 	days     int
 	wide     int
+	compact  bool
 	keep     string
 	cairn    string
 	victoria string
@@ -75,6 +76,7 @@ func parse(args []string, out io.Writer) (settings, error) {
 	f.Float64Var(&s.rate, "rate", 0, "`events` a second that are sent beside the dashboard; 0: half of what is counted flat out")
 	f.IntVar(&s.days, "days", 30, "how many days of data there are; the bars are for the default")
 	f.IntVar(&s.wide, "wide", 100_000, "how many series the metric of many has; the bars are for the default")
+	f.BoolVar(&s.compact, "compact", true, "compact Cairn's store; false leaves it as its own compactions do")
 	f.StringVar(&s.keep, "keep", "", "`folder` to keep the data in for further runs; empty: they are removed")
 	f.StringVar(&s.cairn, "cairn", "", "`binary` to measure; empty: build this source")
 	f.StringVar(&s.victoria, "victoria", "get", "`binary` of VictoriaMetrics; get: that of Debian's package; empty: none")

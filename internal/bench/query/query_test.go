@@ -108,44 +108,56 @@ func TestDataAreTheSameEachTime(t *testing.T) {
 
 func TestVictoriaLine(t *testing.T) {
 	var w bytes.Buffer
-	appendVictoria(&w, &series{"shop.metric_07", []metric.Tag{{Key: "env", Value: "prod"}}, []metric.Sum{{Sec: 100, Value: 1150}, {Sec: 110, Value: 2}}})
+	appendVictoria(&w, series{"shop.metric_07", []metric.Tag{{Key: "env", Value: "prod"}}, []metric.Sum{{Sec: 100, Value: 1150}, {Sec: 110, Value: 2}}})
 	require.Equal(t, `{"metric":{"__name__":"shop_metric_07","env":"prod"},"values":[1150,2],"timestamps":[101000,111000]}`+"\n", w.String())
 }
 
 func TestFillCairn(t *testing.T) {
 	d := dataset{End: noon.Floor(hour), Until: noon.Floor(hour) + 20, Days: 2, Shop: 2, Wide: 4}
-	dir := filepath.Join(t.TempDir(), "cairn")
-	require.NoError(t, fillCairn(t.Context(), dir, &d))
 	kept, err := metric.ParseRetention(retention)
 	require.NoError(t, err)
 	require.Greater(t, kept.Of(metric.Tier1s), int64(35*day), "the longest that -days allows")
-	store, err := tsdb.Open(dir, tsdb.Options{Retention: metric.Policy{Default: kept}})
-	require.NoError(t, err)
-	defer func() { require.NoError(t, store.Close()) }()
-	require.Equal(t, d.Until, store.Cursor().Watermark)
-	held := store.HeldOf(metricName(0))
-	snap := store.Snapshot()
-	defer func() { require.NoError(t, snap.Close()) }()
-	for _, tier := range metric.Tiers {
-		require.True(t, held.Holds(tier, d.End-2*day), tier)
-		total := 0.0
-		sel := store.Select(metric.ID{Name: metricName(1), Kind: metric.Counter}, nil)
-		require.NoError(t, snap.Scan(t.Context(), sel, tier, d.End-hour, d.End, func(_ int, _ metric.UnixSec, _ []uint32, sums []float64) error {
-			for _, v := range sums {
-				total += v
-			}
-			return nil
-		}))
-		want := 0.0
-		for i := perMetric; i < 2*perMetric; i++ {
-			for _, s := range shopSeries(i, d.spans()).sums {
-				if s.Sec >= d.End-hour && s.Sec < d.End {
-					want += s.Value
-				}
-			}
+	want := 0.0
+	for i := perMetric; i < 2*perMetric; i++ {
+		for _, s := range shopSeries(i, d.spans()).sums {
+			want += s.Value
 		}
-		require.Equal(t, want, total, tier)
 	}
+	for _, compact := range []bool{true, false} {
+		dir := filepath.Join(t.TempDir(), "cairn")
+		require.NoError(t, fillCairn(t.Context(), dir, &d, compact))
+		store, err := tsdb.Open(dir, tsdb.Options{Retention: metric.Policy{Default: kept}})
+		require.NoError(t, err)
+		require.Equal(t, d.Until, store.Cursor().Watermark)
+		held := store.HeldOf(metricName(0))
+		snap := store.Snapshot()
+		for _, tier := range metric.Tiers {
+			require.True(t, held.Holds(tier, d.End-2*day), tier)
+			total := 0.0
+			sel := store.Select(metric.ID{Name: metricName(1), Kind: metric.Counter}, nil)
+			require.Len(t, sel, perMetric)
+			require.NoError(t, snap.Scan(t.Context(), sel, tier, d.End-2*day, d.End+hour, func(_ int, _ metric.UnixSec, _ []uint32, sums []float64) error {
+				for _, v := range sums {
+					total += v
+				}
+				return nil
+			}))
+			require.Equal(t, want, total, tier)
+		}
+		require.NoError(t, snap.Close())
+		require.NoError(t, store.Close())
+	}
+}
+
+func TestWithin(t *testing.T) {
+	s := series{sums: []metric.Sum{{Sec: 1}, {Sec: 2}, {Sec: 3}}}
+	require.Equal(t, []metric.Sum{{Sec: 2}}, s.within(span{from: 2, to: 3}).sums)
+	require.Empty(t, s.within(span{from: 4, to: 9}).sums)
+	d := newDataset(noon, 2, 1)
+	old, late := d.flushed()
+	require.Equal(t, old.to, late.from)
+	require.Equal(t, d.spans()[0].from, old.from)
+	require.Equal(t, d.Until, late.to)
 }
 
 func TestPaths(t *testing.T) {
@@ -350,7 +362,7 @@ func TestSentence(t *testing.T) {
 
 func TestManifest(t *testing.T) {
 	var m manifest
-	text, err := json.Marshal(manifest{dataFormat, dataset{1, 2, 3, 4, 5}, true})
+	text, err := json.Marshal(manifest{dataFormat, dataset{1, 2, 3, 4, 5}, true, true})
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(text, &m))
 	require.Equal(t, dataset{1, 2, 3, 4, 5}, m.Dataset)

@@ -34,7 +34,7 @@ func (b *bench) compare(ctx context.Context, dir string) (out victoriaRow, err e
 	if err := b.importAll(ctx, v); err != nil {
 		return out, err
 	}
-	if err := v.Settle(ctx); err != nil {
+	if err := errors.Join(v.Flush(ctx), v.Merge(ctx)); err != nil {
 		return out, err
 	}
 	if out.query, err = b.queryVictoria(ctx, v); err != nil {
