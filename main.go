@@ -3,6 +3,7 @@ package main
 
 import (
 	"os"
+	_ "time/tzdata" // queries ask for time zones on hosts without a database of them
 
 	"cairn/internal/cli"
 )
