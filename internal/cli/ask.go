@@ -11,48 +11,73 @@ import (
 	"net/url"
 )
 
-// maxAnswer bounds what a command reads of an answer: the longest is a report that lists
-// what differs, of some megabytes.
-const maxAnswer = 64 << 20
+// maxAnswer bounds what a command reads of an answer: the longest is that of a query, of
+// 1,000 series with 11,000 points each.
+const maxAnswer = 256 << 20
 
-// ask sends a running server a request, and returns the body of its answer. It waits as
-// long as the server takes. Where the answer is a refusal, the error is its sentence; it is
-// context.Canceled where ctx was. A body that is not nil is JSON.
-func ask(ctx context.Context, command, server, method, path string, body []byte) ([]byte, error) {
-	base, err := url.Parse(server)
-	if err != nil || base.Host == "" {
-		return nil, usageError{fmt.Errorf("%s: %q is not a URL such as http://127.0.0.1:8127", command, server)}
+// readStopped is the hint of commands that can do without a server.
+const readStopped = " Where it is stopped, name its --data-dir"
+
+// question is a request to a running server.
+type question struct {
+	command string // that asks, for errors
+	server  string // URL
+	method  string // GET if it is empty
+	path    string
+	params  url.Values
+	body    []byte // JSON, or nil
+	hint    string // what else to do where no server is reached, or ""
+	// client is nil where one question is asked, whose connection is closed then.
+	client *http.Client
+}
+
+// ask sends a question, and returns the body of its answer. It waits as long as the server
+// takes. Where the answer is a refusal, the error is its sentence; it is context.Canceled
+// or context.DeadlineExceeded where ctx was or passed.
+func ask(ctx context.Context, q question) ([]byte, error) {
+	base, err := url.Parse(q.server)
+	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
+		return nil, usageError{fmt.Errorf("%s: %q is not a URL such as http://127.0.0.1:8127", q.command, q.server)}
 	}
-	req, err := http.NewRequestWithContext(ctx, method, base.JoinPath(path).String(), bytes.NewReader(body))
+	u := base.JoinPath(q.path)
+	u.RawQuery = q.params.Encode()
+	req, err := http.NewRequestWithContext(ctx, q.method, u.String(), bytes.NewReader(q.body))
 	if err != nil {
 		return nil, err
 	}
-	if body != nil {
+	if q.body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	client := q.client
+	if client == nil {
+		client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	}
 	resp, err := client.Do(req)
 	if err != nil {
 		var e *url.Error
 		if errors.As(err, &e) {
 			err = e.Err
 		}
-		if errors.Is(err, context.Canceled) {
-			return nil, context.Canceled
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
 		}
-		return nil, fmt.Errorf("cannot reach %s: %w; is 'cairn serve' running there? Where it is stopped, name its --data-dir", server, err)
+		return nil, fmt.Errorf("cannot reach %s: %w; is 'cairn serve' running there?%s", q.server, err, q.hint)
 	}
 	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err != nil {
-		return nil, fmt.Errorf("read the answer of %s: %w", server, err)
-	}
-	if resp.StatusCode != http.StatusOK {
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case err != nil:
+		return nil, fmt.Errorf("read the answer of %s: %w", q.server, err)
+	case len(answer) > maxAnswer:
+		return nil, fmt.Errorf("the answer of %s is longer than %s", q.server, byteSize(maxAnswer))
+	case resp.StatusCode != http.StatusOK:
 		var e struct{ Error string }
 		if json.Unmarshal(answer, &e) != nil || e.Error == "" {
-			return nil, fmt.Errorf("%s answered %s", server, resp.Status)
+			return nil, fmt.Errorf("%s answered %s", q.server, resp.Status)
 		}
-		return nil, errors.New(e.Error)
+		return nil, errors.New(sentence(e.Error))
 	}
 	return answer, nil
 }

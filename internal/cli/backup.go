@@ -98,7 +98,7 @@ func askBackup(ctx context.Context, server, dir string) (r app.BackupReport, err
 	if err != nil {
 		panic("BUG: " + err.Error())
 	}
-	answer, err := ask(ctx, "backup", server, http.MethodPost, "api/backup", body)
+	answer, err := ask(ctx, question{command: "backup", server: server, method: http.MethodPost, path: "api/backup", body: body, hint: readStopped})
 	if errors.Is(err, context.Canceled) {
 		return r, errors.New("interrupted; the server goes on with it")
 	}

@@ -45,7 +45,7 @@ func TestExitStatus(t *testing.T) {
 		{"serve --grace 1ms --readers 0", 2, "readers: 0 is not between"},
 		{"demo --history 1000h", 2, "not between 0s and 168h"},
 		{"query", 2, "accepts 1 arg"},
-		{"query m --format xml", 2, `"xml" is not table, json or csv`},
+		{"query m --format xml", 2, `"xml" is not table, json, csv or chart`},
 		{"query m --server nowhere", 2, "is not a URL"},
 		{"verify now", 2, "now"},
 		{"verify --url nowhere", 2, "is not a URL"},
@@ -57,6 +57,29 @@ func TestExitStatus(t *testing.T) {
 		{"inspect --data-dir x --limit -1", 2, "below 0"},
 		{"inspect --data-dir /nowhere/at/all", 1, "has no store"},
 		{"inspect --data-dir /nowhere/at/all --compact", 1, "has no store"},
+		{"query m --promql --native", 2, "exclude one another"},
+		{"query --promql", 2, "needs an argument"},
+		{"query m n", 2, "accepts at most 1 arg"},
+		{"query m --instant", 2, "--instant is for PromQL"},
+		{"query rate(m[1m]) --by x", 2, "--by is for metrics by name"},
+		{"query m --promql --top 3", 2, "--top is for metrics by name"},
+		{"query m --promql --instant --from -2h", 2, "without --from"},
+		{"query m --promql --instant --format chart", 2, "no chart"},
+		{"query m --promql --from yesterday", 2, `time "yesterday" is not understood`},
+		{"query m --promql --to -2h", 2, "is after to"},
+		{"query m --promql --step x", 2, `step "x" is not understood`},
+		{"query m --promql --from -30d --step 1s", 2, "11000 are allowed"},
+		{"query m --top 0", 2, "--top 0 is below 1"},
+		{"query m --bottom -3", 2, "--bottom -3 is below 1"},
+		{"query m --limit 0", 2, "--limit 0 is below 1"},
+		{"query m --tz Mars/Olympus", 2, `time zone "Mars/Olympus" is not known`},
+		{"query m --tz Local", 2, "is not known"},
+		{"query m --with a.metric=x", 2, "--expr"},
+		{"query --expr a --with metric=x", 2, "is not understood"},
+		{"query --expr a --with ab.metric=x", 2, "is not understood"},
+		{"query --expr a --with a.from=x", 2, "is not understood"},
+		{"query --expr a --with a.metric=", 2, "is not understood"},
+		{"query m --width 5", 2, "too small"},
 		{"query m --server http://127.0.0.1:1", 1, "is 'cairn serve' running there?"},
 	} {
 		code, _, stderr := run(strings.Fields(c.args)...)
@@ -84,9 +107,9 @@ func TestQueryOutput(t *testing.T) {
 	require.Equal(t, "-5m", got.URL.Query().Get("from"))
 	require.Equal(t, "cairn: mind the gap\n", stderr)
 	require.NotContains(t, out, "\x1b", "a tag does not colour the terminal")
-	require.Contains(t, out, "12345678901")
+	require.Contains(t, out, " 12,345,678,901 ")
 	require.Contains(t, out, "x|y")
-	require.Contains(t, out, "total 12345678901.5 over 3 series; the first 2 groups are shown")
+	require.Contains(t, out, "count over the range: 12,345,678,901.5 units, of 3 series; the first 2 groups are shown")
 
 	code, out, _ = run("query", "m", "--server", srv.URL, "--format", "csv")
 	require.Zero(t, code)

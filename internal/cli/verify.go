@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
 	"strings"
 	"text/tabwriter"
 
@@ -113,7 +112,7 @@ func verify(ctx context.Context, f verifyFlags) (*reconcile.Report, error) {
 
 // fetchReport waits as long as the server takes.
 func fetchReport(ctx context.Context, server string) (*reconcile.Report, error) {
-	body, err := ask(ctx, "verify", server, http.MethodGet, "api/verify", nil)
+	body, err := ask(ctx, question{command: "verify", server: server, path: "api/verify", hint: readStopped})
 	if errors.Is(err, context.Canceled) {
 		return nil, errors.New("interrupted")
 	}

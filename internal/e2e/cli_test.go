@@ -56,7 +56,7 @@ func TestQueryCommand(t *testing.T) {
 	require.Contains(t, table, "ENV")
 	require.Regexp(t, `(?m)^prod +7 +7 +7 +7\b`, table)
 	require.Regexp(t, `(?m)^dev +5 +5 +5 +5\b`, table)
-	require.Contains(t, table, "total 12 over 3 series")
+	require.Contains(t, table, "count over the range: 12 units, of 3 series")
 
 	var a answer
 	require.NoError(t, json.Unmarshal([]byte(query("--format", "json", "--filter", "env:prod", "--filter", "!region:us")), &a))
@@ -109,7 +109,7 @@ func TestQueryCommandThatFails(t *testing.T) {
 	r := runCairn(t, "query", "nothing", "--server", "http://"+s.HTTP)
 	require.Zero(t, r.code, "a metric that is not known yet is no failure")
 	require.Contains(t, r.stderr, "nothing")
-	require.Contains(t, r.stdout, "total 0")
+	require.Contains(t, r.stdout, "over the range: 0 units")
 }
 
 func TestQueryCommandKeepsTheTerminalSafe(t *testing.T) {

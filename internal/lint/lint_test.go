@@ -58,7 +58,7 @@ var imports = map[string][]string{
 		"internal/metric", "internal/clock", "internal/dedupe", "agg", "tsdb", "ingest", "query", "web", "internal/flush", "internal/engine",
 		"internal/ledger", "internal/selfmon", "internal/config",
 	},
-	"internal/cli":  {"internal/metric", "internal/clock", "internal/config", "internal/app", "internal/engine", "internal/reconcile"},
+	"internal/cli":  {"internal/metric", "internal/clock", "query", "internal/config", "internal/app", "internal/engine", "internal/reconcile"},
 	".":             {"internal/cli"},
 	"internal/lint": {},
 	"internal/e2e":  {},
