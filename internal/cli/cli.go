@@ -62,7 +62,7 @@ and open http://127.0.0.1:8127.`,
 		SilenceUsage:  true,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newServe(), newDemo(), newQuery(), newInspect(), newVerify(), newBackup(), newRestore(), newVersion())
+	root.AddCommand(newServe(), newDemo(), newQuery(), newTop(), newInspect(), newVerify(), newBackup(), newRestore(), newVersion())
 	for _, c := range root.Commands() {
 		args := c.Args
 		c.Args = func(c *cobra.Command, a []string) error {

@@ -132,10 +132,10 @@ func (f *queryFlags) check(fl *pflag.FlagSet) error {
 		return fmt.Errorf("format %q is not table, json, csv or chart", f.format)
 	case f.promql && f.native:
 		return errors.New("--promql and --native exclude one another")
-	case f.text == "" && f.expr == "":
-		return errors.New("accepts 1 arg, a metric or PromQL, and got none; see --expr, too")
 	case f.text == "" && f.promql:
 		return errors.New("--promql needs an argument")
+	case f.text == "" && f.expr == "":
+		return errors.New("accepts 1 arg, a metric or PromQL, and got none; see --expr, too")
 	case f.width < 0 || f.width > 0 && f.width < minWidth || f.height < 0:
 		return fmt.Errorf("a chart of %d columns and %d lines is too small; --width must be at least %d", f.width, f.height, minWidth)
 	case f.expr == "" && len(f.with) > 0:

@@ -74,6 +74,14 @@ func (v *tagValues) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal(b, (*[]string)(v))
 }
 
+// MarshalJSON implements json.Marshaler.
+func (v tagValues) MarshalJSON() ([]byte, error) {
+	if len(v) == 1 {
+		return json.Marshal(v[0])
+	}
+	return json.Marshal([]string(v))
+}
+
 // readAnswer reads what GET /api/query answered. An error says what is not as it must be.
 func readAnswer(body []byte, zone *time.Location) (*result, error) {
 	var a answer

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -114,4 +116,19 @@ func stampIn(sec float64, zone *time.Location) string {
 // atSec is the time of Unix seconds, to the millisecond.
 func atSec(sec float64, zone *time.Location) time.Time {
 	return time.UnixMilli(int64(sec*1000 + 0.5)).In(zone)
+}
+
+// tagsText writes tags as they are sent, sorted by key.
+func tagsText(tags map[string]tagValues) string {
+	var parts []string
+	for _, k := range slices.Sorted(maps.Keys(tags)) {
+		for _, v := range tags[k] {
+			if v == "" {
+				parts = append(parts, printable(k))
+				continue
+			}
+			parts = append(parts, printable(k)+":"+printable(v))
+		}
+	}
+	return strings.Join(parts, ",")
 }
