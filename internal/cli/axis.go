@@ -9,27 +9,28 @@ import (
 // scale is a value axis: from low to high, with a tick at every step.
 type scale struct{ low, high, step float64 }
 
-// newScale covers low to high, with about so many ticks at round numbers, which are whole
-// ones where all values are.
-func newScale(low, high float64, ticks int, whole bool) scale {
-	if high <= low {
+// newScale covers low to high, with at most so many steps between ticks at round numbers,
+// which are whole ones where all values are.
+func newScale(low, high float64, steps int, whole bool) scale {
+	// What differs in the noise of its digits alone is the same.
+	if high-low <= 1e-9*max(math.Abs(low), math.Abs(high)) {
 		low, high = min(low, 0), max(high, 0)
 		if high == low {
 			high = 1
 		}
 	}
-	rough := (high - low) / float64(max(1, ticks))
-	step := math.Pow(10, math.Floor(math.Log10(rough)))
-	for _, m := range []float64{1, 2, 5, 10} {
-		if m*step >= rough*(1-1e-9) {
-			step *= m
-			break
+	for power := math.Floor(math.Log10((high - low) / float64(steps))); ; power++ {
+		for _, m := range []float64{1, 2, 2.5, 5} {
+			step := digits(m*math.Pow(10, power), 2)
+			if whole && step != math.Trunc(step) {
+				continue
+			}
+			s := scale{math.Floor(low/step+1e-9) * step, math.Ceil(high/step-1e-9) * step, step}
+			if s.steps() <= steps {
+				return s
+			}
 		}
 	}
-	if whole {
-		step = max(1, math.Round(step))
-	}
-	return scale{math.Floor(low/step+1e-9) * step, math.Ceil(high/step-1e-9) * step, step}
 }
 
 // steps is how many there are from low to high.
@@ -108,17 +109,25 @@ func (s stride) next(t time.Time) time.Time {
 		return t.AddDate(0, s.months, 0)
 	case s.days > 0:
 		return t.AddDate(0, 0, s.days)
+	case s.seconds >= 3600:
+		// By the clock on the wall: a day may have another number of hours.
+		at := time.Date(t.Year(), t.Month(), t.Day(), t.Hour()+int(s.seconds/3600), 0, 0, 0, t.Location())
+		if at.After(t) {
+			return at
+		}
 	}
 	return t.Add(time.Duration(s.seconds) * time.Second)
 }
 
-// timeAxis writes the lines under a chart: a rule with ticks, their labels, and the day or the
-// year where it changes, with the zone. place tells the column of a time.
-func timeAxis(from, to time.Time, cols int, zone string, place func(time.Time) int) (rule, labels, eras string) {
+// timeAxis writes the lines under a chart of points every step seconds: a rule with ticks,
+// their labels, and the day or the year where it changes, with the zone. place tells the
+// column of a time.
+func timeAxis(from, to time.Time, step float64, cols int, place func(time.Time) int) (rule, labels, eras string) {
+	zone := from.Location().String()
 	perSecond := float64(max(1, place(to)-place(from))) / max(1e-9, to.Sub(from).Seconds())
 	s := strides[len(strides)-1]
 	for _, one := range strides {
-		if one.length()*perSecond >= float64(len(one.label(from))+3) {
+		if one.length() >= 0.9*step && one.length()*perSecond >= float64(len(one.label(from))+3) {
 			s = one
 			break
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -100,12 +101,16 @@ func (c *chart) choose() {
 func (c *chart) rest() curve {
 	k := curve{label: []string{fmt.Sprintf("%d more", c.beyond)}, ink: greyInk, mark: otherMark, values: make([]*float64, len(c.r.times))}
 	passed := 0
+	total := 0.0
 	for i := range c.r.series {
 		if c.r.series[i].other {
 			continue
 		}
 		if passed++; passed <= len(inks) {
 			continue
+		}
+		if t := c.r.series[i].total; t != nil {
+			total += *t
 		}
 		for j, v := range c.r.series[i].values {
 			if !finite(v) {
@@ -118,6 +123,9 @@ func (c *chart) rest() curve {
 			k.values[j] = &sum
 		}
 	}
+	// Its figure stands behind as many keys as there are.
+	k.label = append(k.label, slices.Repeat([]string{""}, max(0, len(c.r.legendKeys())-1))...)
+	k.label = append(k.label, c.r.bare(&total))
 	return k
 }
 
@@ -176,7 +184,7 @@ func (c *chart) measure() bool {
 	if c.bars || c.r.additive() || low >= 0 && low < high/2 {
 		low = min(low, 0)
 	}
-	c.scale = newScale(low, high, max(2, c.rows/4), whole && c.bars)
+	c.scale = newScale(low, high, max(3, c.rows/3), whole && c.bars)
 	return true
 }
 
@@ -209,6 +217,9 @@ func (c *chart) plot() string {
 	}
 	var b strings.Builder
 	unit := c.r.pointName(span(c.r.step * float64(c.merged)))
+	if c.r.cumulative {
+		unit = c.r.totalName() + " so far"
+	}
 	fmt.Fprintln(&b, c.d.paint(dimInk, unit))
 	for row := range c.rows {
 		text, tick := labels[row], "┤"
@@ -218,7 +229,7 @@ func (c *chart) plot() string {
 		fmt.Fprintf(&b, "%s %s%s\n", pad(text, label, true), tick, canvas.line(&c.d, row))
 	}
 	from, to := atSec(c.times[0], c.r.zone), atSec(c.end(), c.r.zone)
-	rule, under, eras := timeAxis(from, to, c.cols, c.r.zone.String(), c.place)
+	rule, under, eras := timeAxis(from, to, c.r.step*float64(c.merged), c.cols, c.place)
 	fmt.Fprintf(&b, "%s ┼%s\n", pad(labels[c.rows], label, true), rule)
 	indent := strings.Repeat(" ", label+2)
 	for _, l := range []string{under, eras} {

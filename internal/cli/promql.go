@@ -173,7 +173,7 @@ func readPromQL(body []byte, title string, p promRange, zone *time.Location) (*r
 			return nil, err
 		}
 		if a.Data.ResultType == "string" {
-			r.series = []row{{tags: map[string][]string{"string": {one.text}}, values: make([]*float64, len(r.times))}}
+			r.series, r.matched = []row{{tags: map[string][]string{"string": {one.text}}, values: make([]*float64, len(r.times))}}, 1
 			return r, nil
 		}
 		list = []promSeries{{Value: &one}}

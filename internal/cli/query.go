@@ -89,7 +89,7 @@ PromQL is evaluated at whole steps from --from to --to, or, with --instant, at -
 			if err := f.check(c.Flags()); err != nil {
 				return usageError{fmt.Errorf("query: %w", err)}
 			}
-			return runQuery(c.Context(), c.OutOrStdout(), c.ErrOrStderr(), &f, clock.NewSystem())
+			return runQuery(c.Context(), displayOf(c.OutOrStdout()), c.ErrOrStderr(), &f, clock.NewSystem())
 		},
 	}
 	f.register(c.Flags())
@@ -238,7 +238,7 @@ func (f *queryFlags) nativeQuestion() (question, error) {
 }
 
 // runQuery asks, and prints the answer.
-func runQuery(ctx context.Context, stdout, stderr io.Writer, f *queryFlags, c clock.Clock) error {
+func runQuery(ctx context.Context, d display, stderr io.Writer, f *queryFlags, c clock.Clock) error {
 	if ctx == nil {
 		ctx = context.Background()
 	}
@@ -265,7 +265,7 @@ func runQuery(ctx context.Context, stdout, stderr io.Writer, f *queryFlags, c cl
 		return queryFailure(err, f.server)
 	}
 	if f.format == "json" {
-		_, err := stdout.Write(body)
+		_, err := d.out.Write(body)
 		return err
 	}
 	var r *result
@@ -278,7 +278,7 @@ func runQuery(ctx context.Context, stdout, stderr io.Writer, f *queryFlags, c cl
 		return fmt.Errorf("query: the answer of %s is not Cairn's: %w", f.server, err)
 	}
 	if f.cumulative {
-		r.lines, r.notes = true, append(r.notes, "added up")
+		r.lines, r.cumulative, r.notes = true, true, append(r.notes, "added up")
 	}
 	if f.shift != "" {
 		r.notes = append(r.notes, printable(strings.TrimPrefix(f.shift, "-"))+" earlier")
@@ -286,7 +286,6 @@ func runQuery(ctx context.Context, stdout, stderr io.Writer, f *queryFlags, c cl
 	for _, w := range r.warnings {
 		fmt.Fprintf(stderr, "cairn: %s\n", sentence(w))
 	}
-	d := displayOf(stdout)
 	if f.width > 0 {
 		d.width = f.width
 	}

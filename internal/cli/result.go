@@ -24,7 +24,9 @@ type result struct {
 	matched  int      // series that the total is of
 	cut      bool     // the limit left out groups
 	warnings []string
-	lines    bool // the points are no amounts of a bucket each: they do not add up over time
+	// cumulative: each point is that of all steps up to it.
+	cumulative bool
+	lines      bool // the points are no amounts of a bucket each: they do not add up over time
 }
 
 // row is one series of a result. What is nil is not there.
@@ -88,6 +90,9 @@ func readAnswer(body []byte, zone *time.Location) (*result, error) {
 	if err := json.Unmarshal(body, &a); err != nil {
 		return nil, err
 	}
+	if err := a.checkTimes(); err != nil {
+		return nil, err
+	}
 	r := &result{
 		measure: measure{a.Kind, a.Fn}, title: a.Metric, from: a.From, to: a.To, step: a.Step, times: a.Times, tier: a.Tier, zone: zone,
 		total: a.Total, matched: a.SeriesMatched, cut: a.Truncated, warnings: a.Warnings, lines: a.Fn != "count",
@@ -110,6 +115,23 @@ func readAnswer(body []byte, zone *time.Location) (*result, error) {
 
 // instant reports whether PromQL was evaluated once.
 func (r *result) instant() bool { return r.promql && len(r.times) == 1 }
+
+// latest is the last second that an answer may speak of: it has four digits of a year.
+const latest = 253_402_300_799
+
+func (a *answer) checkTimes() error {
+	if len(a.Times) == 0 || a.From < 0 || a.To > latest || !(a.Step > 0) || a.Step > latest {
+		return errors.New("it has no range of time")
+	}
+	last := a.From - 1
+	for _, t := range a.Times {
+		if t <= last || t > a.To {
+			return errors.New("its times are not ascending")
+		}
+		last = t
+	}
+	return nil
+}
 
 // keys returns the tag keys of all series, sorted.
 func (r *result) keys() []string {

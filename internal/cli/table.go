@@ -33,13 +33,13 @@ func (r *result) heading() string {
 	if r.fn != "" {
 		what = printable(r.fn) + " of " + what
 	}
-	for _, n := range r.notes {
-		what += ", " + n + ","
+	if len(r.notes) > 0 {
+		what += ", " + strings.Join(r.notes, ", ")
 	}
 	if r.instant() {
-		return fmt.Sprintf("%s at %s", what, stampIn(r.from, r.zone))
+		return fmt.Sprintf("%s, %s", what, period(r.from, r.from, r.zone))
 	}
-	text := fmt.Sprintf("%s from %s to %s, step %s", what, stampIn(r.from, r.zone), stampIn(r.to, r.zone), span(r.step))
+	text := fmt.Sprintf("%s, %s, step %s", what, period(r.from, r.to, r.zone), span(r.step))
 	if r.tier != "" {
 		text += ", tier " + printable(r.tier)
 	}
@@ -62,7 +62,7 @@ func (r *result) footing() string {
 // head is the first row of a table: the keys, and the figures of each series.
 func (r *result) head(keys []string) (head []string) {
 	for _, k := range keys {
-		head = append(head, strings.ToUpper(printable(k)))
+		head = append(head, printable(strings.ToUpper(k)))
 	}
 	switch {
 	case r.instant():
@@ -165,7 +165,11 @@ func sparkline(values []*float64, width int, amounts bool) string {
 	return strings.TrimRight(b.String(), " ")
 }
 
-func finite(v *float64) bool { return v != nil && !math.IsNaN(*v) && !math.IsInf(*v, 0) }
+// farthest is the largest number that is drawn: thousands of them can be added up.
+const farthest = 1e300
+
+// finite reports whether v is there and can be drawn.
+func finite(v *float64) bool { return v != nil && math.Abs(*v) <= farthest }
 
 // squeeze makes at most width values of more, each of as many neighbours by join; the last
 // may be of fewer.

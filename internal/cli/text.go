@@ -132,3 +132,26 @@ func tagsText(tags map[string]tagValues) string {
 	}
 	return strings.Join(parts, ",")
 }
+
+// period writes a range of time for reading, with what both ends share once.
+func period(from, to float64, zone *time.Location) string {
+	a, b := atSec(from, zone), atSec(to, zone)
+	clock := "15:04"
+	for _, t := range []time.Time{a, b} {
+		switch {
+		case t.Nanosecond() != 0:
+			clock = "15:04:05.000"
+		case t.Second() != 0 && len(clock) < 8:
+			clock = "15:04:05"
+		}
+	}
+	text := a.Format("2006-01-02 " + clock)
+	switch {
+	case from == to:
+	case a.Format(time.DateOnly) == b.Format(time.DateOnly):
+		text += " to " + b.Format(clock)
+	default:
+		text += " to " + b.Format("2006-01-02 "+clock)
+	}
+	return text + " " + zone.String()
+}
