@@ -7,24 +7,26 @@ import (
 	"time"
 )
 
-// frame writes a sample in lines no wider than the display, and no more than fit on it where
-// it is a terminal.
+// frame writes a sample in lines no wider than the display, and, where it is a terminal, no
+// more than leave one line on it.
 func frame(d display, s *sample, order topOrder) []string {
-	lines := []string{topHead(&d, s), topCounts(&d, s), topHealth(&d, s)}
+	lines := []string{topHead(&d, s), topCounts(&d, s), topHealth(&d, s), topLag(&d, s), ""}
 	s = s.shown(order)
 	metrics, room := metricRows(&d, s, order)
-	if d.terminal { // a third for series, if there are so many
-		fits := max(1, d.height-len(lines)-len(metrics)-3)
-		if most := max(1, (d.height-len(lines)-4)*2/3); len(metrics)-1 > most && len(s.Hot) > 1 {
-			metrics = metrics[:most+1]
-			fits = d.height - len(lines) - len(metrics) - 3
+	series := seriesRows(&d, s, room)
+	if d.terminal {
+		left := max(0, d.height-1-len(lines)-1)
+		// Two thirds are for metrics, and what either does not need is for the other.
+		most := max(left*2/3, left-len(series))
+		metrics = metrics[:min(len(metrics), most)]
+		if series = series[:min(len(series), left-len(metrics))]; len(series) == 1 && len(s.Hot) > 0 {
+			series = nil // a heading alone says nothing
 		}
-		s.Hot = s.Hot[:min(len(s.Hot), max(0, fits))]
 	}
-	lines = append(lines, "")
-	lines = append(lines, metrics...)
-	lines = append(lines, "")
-	lines = append(lines, seriesRows(&d, s, room)...)
+	lines = append(append(append(lines, metrics...), ""), series...)
+	if d.terminal {
+		lines = lines[:min(len(lines), max(1, d.height-1))]
+	}
 	return lines
 }
 
@@ -41,32 +43,36 @@ func topCounts(d *display, s *sample) string {
 	return cut(text, d.width)
 }
 
-// topHealth tells what was not counted, and what is behind; bad news are red.
+// topLag tells how far behind the disk is.
+func topLag(d *display, s *sample) string {
+	q := &s.Quality
+	text := fmt.Sprintf("stored up to %s s ago", cell(places(q.Lag.Stored, 1)))
+	if j := q.Lag.Journaled; j != nil {
+		text += fmt.Sprintf("   journaled up to %s s ago", cell(places(*j, 1)))
+	}
+	return cut(fmt.Sprintf("%s   flush %s ms   fsync p99 %s ms", text, cell(places(q.Flush.Last, 1)), cell(places(q.Fsync.P99, 1))), d.width)
+}
+
+// topHealth tells what was not counted; bad news are red. What is worst comes first, as a
+// line may have no room for all.
 func topHealth(d *display, s *sample) string {
 	q := &s.Quality
 	l := &q.Ledger
-	var parts []string
-	add := func(bad bool, format string, args ...any) {
-		text := fmt.Sprintf(format, args...)
+	text, used := "", 0
+	add := func(bad bool, part string) {
+		if text != "" {
+			part = "   " + part
+		}
+		if used += columns(part); used > d.width {
+			return
+		}
 		if bad {
-			text = d.paint(redInk, text)
+			part = d.paint(redInk, part)
 		}
-		parts = append(parts, text)
-	}
-	for _, n := range []struct {
-		name  string
-		count uint64
-		bad   bool
-	}{
-		{"rejected", together(l.Rejected), true}, {"shed", together(l.Shed), true}, {"dropped by the kernel", l.Dropped, true},
-		{"lost", l.Lost, true}, {"duplicate", l.Duplicate, false},
-	} {
-		if n.count > 0 || n.name == "rejected" || n.name == "shed" {
-			add(n.bad && n.count > 0, "%s %s", n.name, exact(float64(n.count)))
-		}
+		text += part
 	}
 	if l.Imbalance != 0 || l.Uneven != 0 {
-		add(true, "NOT BALANCED: %d events, %s units", l.Imbalance, cell(l.Uneven))
+		add(true, fmt.Sprintf("NOT BALANCED: %d events, %s units", l.Imbalance, cell(l.Uneven)))
 	} else {
 		add(false, "balanced")
 	}
@@ -76,16 +82,15 @@ func topHealth(d *display, s *sample) string {
 	if q.MemoryShort {
 		add(true, "memory short")
 	}
-	add(false, "stored %s s ago   flush %s ms   fsync p99 %s ms", cell(places(q.Lag.Stored, 1)), cell(places(q.Flush.Last, 1)), cell(places(q.Fsync.P99, 1)))
-	text := ""
-	for i, p := range parts {
-		if i > 0 {
-			p = "   " + p
-		}
-		if visible(text+p) > d.width {
-			break
-		}
-		text += p
+	for _, n := range []struct {
+		name  string
+		count uint64
+		bad   bool
+	}{
+		{"lost", l.Lost, true}, {"dropped by the kernel", l.Dropped, true},
+		{"rejected", together(l.Rejected), true}, {"shed", together(l.Shed), true}, {"duplicate", l.Duplicate, false},
+	} {
+		add(n.bad && n.count > 0, n.name+" "+exact(float64(n.count)))
 	}
 	return text
 }

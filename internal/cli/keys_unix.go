@@ -35,10 +35,7 @@ func readKeys(ctx context.Context, f *os.File, keys chan<- byte) {
 		if err != nil || n <= 0 {
 			return // the terminal went away, or it is an empty file
 		}
-		if buf[0] == 0x1b {
-			continue // an arrow or the like: its letters are no commands
-		}
-		for _, k := range buf[:n] {
+		for _, k := range commands(buf[:n]) {
 			select {
 			case keys <- k:
 			case <-ctx.Done():
@@ -46,4 +43,22 @@ func readKeys(ctx context.Context, f *os.File, keys chan<- byte) {
 			}
 		}
 	}
+}
+
+// commands returns the bytes of typed that are keys of one byte: the letters of an arrow's
+// sequence are no commands.
+func commands(typed []byte) (out []byte) {
+	for i := 0; i < len(typed); i++ {
+		if typed[i] != 0x1b {
+			out = append(out, typed[i])
+			continue
+		}
+		if i+1 == len(typed) || typed[i+1] != '[' && typed[i+1] != 'O' {
+			continue // the key Esc itself
+		}
+		for i += 2; i < len(typed) && (typed[i] < 0x40 || typed[i] > 0x7e); {
+			i++
+		}
+	}
+	return out
 }

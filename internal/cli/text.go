@@ -118,7 +118,7 @@ func atSec(sec float64, zone *time.Location) time.Time {
 	return time.UnixMilli(int64(sec*1000 + 0.5)).In(zone)
 }
 
-// tagsText writes tags as they are sent, sorted by key.
+// tagsText writes tags as they are sent, sorted by key, or a dash.
 func tagsText(tags map[string]tagValues) string {
 	var parts []string
 	for _, k := range slices.Sorted(maps.Keys(tags)) {
@@ -129,6 +129,9 @@ func tagsText(tags map[string]tagValues) string {
 			}
 			parts = append(parts, printable(k)+":"+printable(v))
 		}
+	}
+	if len(parts) == 0 {
+		return "-"
 	}
 	return strings.Join(parts, ",")
 }

@@ -52,7 +52,7 @@ there are at most, space pauses.`,
 			if err := f.check(); err != nil {
 				return usageError{fmt.Errorf("top: %w", err)}
 			}
-			return runTop(c.Context(), displayOf(c.OutOrStdout()), f, clock.NewSystem())
+			return runTop(c.Context(), displayOf(c.OutOrStdout()), os.Stdin, f, clock.NewSystem())
 		},
 	}
 	fl := c.Flags()
@@ -85,7 +85,7 @@ func (f *topFlags) check() error {
 }
 
 // runTop shows frames until ctx ends, a signal or a key stops it, or, with --once, one.
-func runTop(ctx context.Context, d display, f topFlags, c clock.Clock) error {
+func runTop(ctx context.Context, d display, keys *os.File, f topFlags, c clock.Clock) error {
 	if !d.terminal && !f.once && !f.json {
 		return usageError{errors.New("top: the output is no terminal; print one frame with --once, or lines with --json")}
 	}
@@ -110,7 +110,7 @@ func runTop(ctx context.Context, d display, f topFlags, c clock.Clock) error {
 		_, err := io.WriteString(d.out, strings.Join(frame(d, first, order), "\n")+"\n")
 		return err
 	}
-	return watch(ctx, d, p, order, f.interval, first)
+	return watch(ctx, d, keys, p, order, f.interval, first)
 }
 
 func topFailure(err error, server string) error {
@@ -150,17 +150,17 @@ func topLines(ctx context.Context, out io.Writer, p *probe, order topOrder, f to
 }
 
 // watch redraws the screen until it is told to end. The terminal is as it was afterwards.
-func watch(ctx context.Context, d display, p *probe, order topOrder, interval time.Duration, first *sample) (err error) {
+func watch(ctx context.Context, d display, tty *os.File, p *probe, order topOrder, interval time.Duration, first *sample) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	s := newScreen(d)
-	if err := s.open(os.Stdin); err != nil {
+	if err := s.open(tty); err != nil {
 		cancel()
 		return fmt.Errorf("top: %w", err)
 	}
 	w := &watcher{screen: s, order: order, last: first, server: p.server}
 	keys, samples, orders := make(chan byte), make(chan taken), make(chan topOrder, 1)
 	var workers sync.WaitGroup
-	workers.Go(func() { readKeys(ctx, os.Stdin, keys) })
+	workers.Go(func() { readKeys(ctx, tty, keys) })
 	workers.Go(func() { p.run(ctx, order, interval, orders, samples) })
 	defer func() {
 		cancel()
@@ -232,7 +232,7 @@ func (w *watcher) draw() error {
 		note = "paused: space goes on"
 	}
 	if w.trouble != nil {
-		note = topFailure(w.trouble, w.server).Error() + "; trying again"
+		note = "trying again: " + strings.TrimPrefix(topFailure(w.trouble, w.server).Error(), "top: ")
 	}
 	return w.screen.draw(lines, note, w.trouble != nil)
 }
