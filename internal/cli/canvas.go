@@ -60,8 +60,8 @@ type bar struct {
 	marks   []rune
 }
 
-// draw fills columns from col on, as many as width, to an eighth of a row. Without colours, and with
-// several amounts, it is whole characters, each series its own.
+// drawBar fills columns from col on, as many as width, to an eighth of a row. Without
+// colours, and with several amounts, each has its own character, in whole rows.
 func (c *canvas) drawBar(b bar, col, width int, colour bool) {
 	// tops are where each amount ends, in eighths of a row.
 	tops := make([]int, len(b.heights))
@@ -73,30 +73,31 @@ func (c *canvas) drawBar(b bar, col, width int, colour bool) {
 			tops[i] = 1 // little is not nothing
 		}
 	}
-	owner := func(eighth int) int {
+	// owner is whose the nth eighth is.
+	owner := func(n int) int {
 		for i, top := range tops {
-			if eighth < top {
+			if n < top {
 				return i
 			}
 		}
-		return -1
+		panic("BUG: nobody's part of a bar")
 	}
-	for row := range c.rows {
-		from := row * 8
-		low := owner(from)
-		if low < 0 {
-			return
-		}
-		cell := canvasCell{r: eighths[min(8, tops[low]-from)], ink: b.inks[low]}
-		switch high := owner(tops[low]); {
+	end := tops[len(tops)-1]
+	for row := 0; row*8 < end && row < c.rows; row++ {
+		from, to := row*8, min(row*8+8, end)
+		low, middle := owner(from), owner((from+to)/2)
+		var cell canvasCell
+		switch {
 		case len(tops) > 1 && !colour:
-			// The one in the middle has the character; at the top half of one will do.
-			if low = owner(from + 4); low < 0 {
-				low = owner(from)
-			}
-			cell = canvasCell{r: b.marks[low]}
-		case high >= 0 && tops[low] < from+8:
-			cell.bed = b.inks[high]
+			cell = canvasCell{r: b.marks[middle]}
+		case to < from+8:
+			// A character has two colours, and one is for what is above: the larger part has
+			// the other.
+			cell = canvasCell{r: eighths[to-from], ink: b.inks[middle]}
+		case tops[low] < to:
+			cell = canvasCell{r: eighths[tops[low]-from], ink: b.inks[low], bed: b.inks[owner(tops[low])]}
+		default:
+			cell = canvasCell{r: eighths[8], ink: b.inks[low]}
 		}
 		for x := col; x < min(col+width, c.cols); x++ {
 			*c.at(x, c.rows-1-row) = cell

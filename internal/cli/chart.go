@@ -138,7 +138,7 @@ func (c *chart) layout() bool {
 		c.cols = c.d.width - label - 3
 		c.merged = 1
 		if c.bars {
-			c.merged = merged(len(c.r.times), c.cols)
+			c.merged = roundMerge(merged(len(c.r.times), c.cols), c.r.step)
 		}
 		if !c.measure() {
 			return false
@@ -158,6 +158,17 @@ func (c *chart) layout() bool {
 		c.times = append(c.times, c.r.times[i])
 	}
 	return true
+}
+
+// roundMerge makes n points of a step, or some more, a length of time that people know: no
+// bar is of 110 seconds where two minutes will do.
+func roundMerge(n int, step float64) int {
+	for _, s := range promSteps {
+		if k := float64(s) / step; k >= float64(n) && k <= 2*float64(n) && k == math.Trunc(k) && n > 1 {
+			return int(k)
+		}
+	}
+	return n
 }
 
 // measure finds the scale that all points fit on.
