@@ -122,7 +122,9 @@ func TestQueryOutput(t *testing.T) {
 
 func TestQueryErrors(t *testing.T) {
 	for body, says := range map[string]string{
-		`{"error":"the step is odd","param":"step"}`: "query: the step is odd",
+		`{"error":"the step is odd","param":"step"}`:                      "query: the step is odd",
+		`{"error":"no \u001b[2J \"a\\b\"\u202e"}`:                         "query: no \\x1b[2J \"a\\b\"\\u202e\n",
+		`{"status":"error","errorType":"bad_data","error":"parse error"}`: "query: parse error",
 		`<html>`: "answered 400",
 	} {
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

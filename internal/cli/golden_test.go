@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -351,4 +352,23 @@ func TestAnswersThatAreNone(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestQueryThatIsStopped: a person who gives up is told so, and nothing of an address.
+func TestQueryThatIsStopped(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	asked := make(chan struct{})
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		close(asked)
+		<-r.Context().Done()
+	}))
+	defer srv.Close()
+	go func() {
+		<-asked
+		stop()
+	}()
+	var out bytes.Buffer
+	err := runQuery(ctx, display{out: &out}, &out, &queryFlags{text: "m", server: srv.URL, format: "table"}, clock.NewSystem())
+	require.EqualError(t, err, "query: interrupted")
+	require.Empty(t, out.String())
 }
