@@ -242,7 +242,7 @@ func runQuery(ctx context.Context, d display, stderr io.Writer, f *queryFlags, c
 	if ctx == nil {
 		ctx = context.Background()
 	}
-	ctx, stop := stopSignals(ctx)
+	ctx, stop := endSignals(ctx)
 	defer stop()
 	zone, err := f.location()
 	if err != nil {

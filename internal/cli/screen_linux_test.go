@@ -107,3 +107,29 @@ func (x *terminal) typed(keys string) {
 	_, err := x.master.WriteString(keys)
 	require.NoError(x.t, err)
 }
+
+// TestColours: a terminal has them, unless somebody does not want any.
+func TestColours(t *testing.T) {
+	x := newTerminal(t, 30, 120)
+	t.Setenv("TERM", "xterm-256color")
+	t.Setenv("NO_COLOR", "")
+	require.True(t, displayOf(x.slave).colour)
+	t.Setenv("NO_COLOR", "1")
+	require.False(t, displayOf(x.slave).colour)
+	t.Setenv("NO_COLOR", "")
+	t.Setenv("TERM", "dumb")
+	require.False(t, displayOf(x.slave).colour)
+	file, err := os.Create(t.TempDir() + "/out")
+	require.NoError(t, err)
+	defer file.Close()
+	t.Setenv("TERM", "xterm-256color")
+	require.Equal(t, display{out: file, width: plainWidth, height: plainHeight}, displayOf(file))
+}
+
+func TestCommandsOfKeys(t *testing.T) {
+	for typed, want := range map[string]string{
+		"sq": "sq", "\x1b[As": "s", "\x1bOPq": "q", "\x1b": "", "\x1b[": "", "\x1b[1;5Cr\x1b[B": "r", "\x1bs": "s", "\x03": "\x03",
+	} {
+		require.Equal(t, want, string(commands([]byte(typed))), "%q", typed)
+	}
+}

@@ -103,11 +103,17 @@ func serve(ctx context.Context, c config.Config, stdout, stderr io.Writer, durin
 	return nil
 }
 
-// stopSignals returns a context that ends with a signal to stop.
+// stopSignals returns a context that ends with a signal to stop, for what must not end
+// otherwise.
 func stopSignals(ctx context.Context) (context.Context, context.CancelFunc) {
 	// A reader of the output that went away must not end the process, least of
 	// all when it says that it stops, before everything is flushed.
 	signal.Ignore(syscall.SIGPIPE)
+	return endSignals(ctx)
+}
+
+// endSignals is stopSignals for what ends where nobody reads its output.
+func endSignals(ctx context.Context) (context.Context, context.CancelFunc) {
 	stops := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) {
 		stops = append(stops, syscall.SIGHUP) // its terminal was closed; nohup says to stay

@@ -92,7 +92,7 @@ func runTop(ctx context.Context, d display, keys *os.File, f topFlags, c clock.C
 	if ctx == nil {
 		ctx = context.Background()
 	}
-	ctx, stop := stopSignals(ctx)
+	ctx, stop := endSignals(ctx)
 	defer stop()
 	transport := &http.Transport{MaxIdleConnsPerHost: 2}
 	defer transport.CloseIdleConnections()

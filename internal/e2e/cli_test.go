@@ -75,6 +75,62 @@ func TestQueryCommand(t *testing.T) {
 	require.Equal(t, map[string]string{"prod/eu": "3", "prod/us": "4", "dev/eu": "5"}, got)
 }
 
+// TestTopCommand: one frame, and one line of JSON, of what a server counts.
+func TestTopCommand(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	s.Send("orders:3|c|#env:prod", "orders:4|c|#env:dev", "depth\u202e:5|g")
+	s.AwaitReceived(3)
+	r := runCairn(t, "top", "--once", "--sort", "series", "--server", "http://"+s.HTTP)
+	require.Zero(t, r.code, r.stderr)
+	require.Regexp(t, `(?m)^orders +counter +2 `, r.stdout)
+	require.Regexp(t, `(?m)^depth\\u202e +gauge +1 `, r.stdout)
+	require.Contains(t, r.stdout, "accepted 3\n")
+	require.Contains(t, r.stdout, "balanced")
+	r = runCairn(t, "top", "--once", "--json", "--server", "http://"+s.HTTP)
+	require.Zero(t, r.code, r.stderr)
+	var line struct {
+		Metrics []struct {
+			Metric string
+			Series int
+		}
+		Quality struct{ Ledger struct{ Accepted int } }
+	}
+	require.NoError(t, json.Unmarshal([]byte(r.stdout), &line))
+	require.Len(t, line.Metrics, 2)
+	require.Equal(t, 3, line.Quality.Ledger.Accepted)
+	r = runCairn(t, "top", "--server", "http://"+s.HTTP)
+	require.Equal(t, 2, r.code)
+	require.Contains(t, r.stderr, "no terminal")
+}
+
+// TestQueryCommandAsksForAll: what the API can do, the command line can.
+func TestQueryCommandAsksForAll(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	s.Send("orders:3|c|#env:prod", "orders:4|c|#env:dev", "orders:5|c|#env:qa", "errors:1|c|#env:prod", "errors:3|c|#env:dev")
+	s.AwaitReceived(5)
+	query := func(args ...string) string {
+		t.Helper()
+		r := runCairn(t, append([]string{"query", "--server", "http://" + s.HTTP, "--step", "1h"}, args...)...)
+		require.Zero(t, r.code, r.stderr)
+		return r.stdout
+	}
+	folded := query("orders", "--by", "env", "--top", "1")
+	require.Regexp(t, `(?m)^qa +5 `, folded)
+	require.Regexp(t, `(?m)^\(other\) +7 `, folded)
+	require.Contains(t, folded, "count over the range: 12 units, of 3 series")
+	ratio := query("--expr", "a / b", "--with", "a.metric=errors", "--with", "b.metric=orders", "--by", "env")
+	require.Regexp(t, `(?m)^dev +0\.75 `, ratio)
+	require.Contains(t, query("orders", "--shift", "1d"), "count over the range: 0 units")
+	require.Contains(t, query("orders", "--by", "*", "--format", "csv"), ",prod,3\n")
+	require.Contains(t, query("orders", "--cumulative", "--fill", "zero", "--tz", "Europe/Berlin"), "Europe/Berlin")
+	chart := query("orders", "--format", "chart", "--from", "-5h", "--by", "env")
+	require.Contains(t, chart, "units per 1h")
+	require.Contains(t, chart, " 0 ┼")
+	require.Contains(t, chart, "UTC")
+}
+
 func TestQueryCommandThatFails(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
