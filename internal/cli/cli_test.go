@@ -80,6 +80,7 @@ func TestExitStatus(t *testing.T) {
 		{"query --expr a --with a.from=x", 2, "is not understood"},
 		{"query --expr a --with a.metric=", 2, "is not understood"},
 		{"query m --width 5", 2, "too small"},
+		{"query m --timeout 0s", 2, "--timeout 0s is not above 0"},
 		{"query m --server http://127.0.0.1:1", 1, "is 'cairn serve' running there?"},
 	} {
 		code, _, stderr := run(strings.Fields(c.args)...)

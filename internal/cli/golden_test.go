@@ -354,12 +354,13 @@ func TestAnswersThatAreNone(t *testing.T) {
 	}
 }
 
-// TestQueryThatIsStopped: a person who gives up is told so, and nothing of an address.
+// TestQueryThatIsStopped: a person who gives up is told so, and so is one whom the server
+// lets wait.
 func TestQueryThatIsStopped(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
-	asked := make(chan struct{})
+	asked := make(chan struct{}, 2)
 	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		close(asked)
+		asked <- struct{}{}
 		<-r.Context().Done()
 	}))
 	defer srv.Close()
@@ -368,7 +369,11 @@ func TestQueryThatIsStopped(t *testing.T) {
 		stop()
 	}()
 	var out bytes.Buffer
-	err := runQuery(ctx, display{out: &out}, &out, &queryFlags{text: "m", server: srv.URL, format: "table"}, clock.NewSystem())
+	f := queryFlags{text: "m", server: srv.URL, format: "table", timeout: time.Hour}
+	err := runQuery(ctx, display{out: &out}, &out, &f, clock.NewSystem())
 	require.EqualError(t, err, "query: interrupted")
+	f.timeout = time.Millisecond
+	err = runQuery(t.Context(), display{out: &out}, &out, &f, clock.NewSystem())
+	require.EqualError(t, err, "query: "+srv.URL+" has not answered within 1ms; see --timeout")
 	require.Empty(t, out.String())
 }

@@ -36,6 +36,7 @@ type queryFlags struct {
 	format             string
 	spark              bool
 	width, height      int // 0: those of the terminal
+	timeout            time.Duration
 }
 
 // nativeFlags are those that PromQL has its own words for, or none.
@@ -43,7 +44,7 @@ var nativeFlags = []string{"filter", "by", "without", "fn", "kind", "limit", "to
 
 var queryFormats = []string{"table", "json", "csv", "chart"}
 
-// queryTimeout is longer than the server works on a query.
+// queryTimeout is longer than a server works on a query, unless its --max-query-time is raised.
 const queryTimeout = 30 * time.Second
 
 func newQuery() *cobra.Command {
@@ -122,6 +123,7 @@ func (f *queryFlags) register(fl *pflag.FlagSet) {
 	fl.BoolVar(&f.spark, "spark", false, "a small picture of each series in the table, also where the output is no terminal")
 	fl.IntVar(&f.width, "width", 0, "columns that a chart may take; 0: those of the terminal, or 100")
 	fl.IntVar(&f.height, "height", 0, "lines that a chart may take; 0: those of the terminal, or 24")
+	fl.DurationVar(&f.timeout, "timeout", queryTimeout, "how long to wait for the answer")
 }
 
 // check says what of the command line does not fit together, and settles which language the
@@ -138,6 +140,8 @@ func (f *queryFlags) check(fl *pflag.FlagSet) error {
 		return errors.New("accepts 1 arg, a metric or PromQL, and got none; see --expr, too")
 	case f.width < 0 || f.width > 0 && f.width < minWidth || f.height < 0:
 		return fmt.Errorf("a chart of %d columns and %d lines is too small; --width must be at least %d", f.width, f.height, minWidth)
+	case f.timeout <= 0:
+		return fmt.Errorf("--timeout %s is not above 0", f.timeout)
 	case f.expr == "" && len(f.with) > 0:
 		return errors.New("--with says what the letters of --expr are, and there is none")
 	}
@@ -258,11 +262,11 @@ func runQuery(ctx context.Context, d display, stderr io.Writer, f *queryFlags, c
 	if err != nil {
 		return usageError{fmt.Errorf("query: %w", err)}
 	}
-	limit, cancel := context.WithTimeout(ctx, queryTimeout)
+	limit, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
 	body, err := ask(limit, q)
 	if err != nil {
-		return queryFailure(err, f.server)
+		return queryFailure(err, f)
 	}
 	if f.format == "json" {
 		_, err := d.out.Write(body)
@@ -296,7 +300,7 @@ func runQuery(ctx context.Context, d display, stderr io.Writer, f *queryFlags, c
 }
 
 // queryFailure puts the command in front of what ask answered.
-func queryFailure(err error, server string) error {
+func queryFailure(err error, f *queryFlags) error {
 	var usage usageError
 	switch {
 	case errors.As(err, &usage):
@@ -304,7 +308,7 @@ func queryFailure(err error, server string) error {
 	case errors.Is(err, context.Canceled):
 		return errors.New("query: interrupted")
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("query: %s has not answered within %s", server, queryTimeout)
+		return fmt.Errorf("query: %s has not answered within %s; see --timeout", f.server, f.timeout)
 	}
 	return fmt.Errorf("query: %w", err)
 }
