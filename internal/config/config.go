@@ -43,6 +43,7 @@ type Config struct {
 	MaxSeriesPerMetric int
 	MaxMemory          int // bytes; 0: 90% of what there is
 	Cache              int
+	Query              Query
 	Retention          metric.Policy
 	JournalSync        bool
 	JournalUDP         bool
@@ -119,6 +120,7 @@ func NewLoader(flags *pflag.FlagSet) *Loader {
 	flags.IntVar(&c.MaxSeriesPerMetric, "max-series-per-metric", metric.DefaultMaxSeriesPerMetric, "the same for one metric")
 	flags.Var(newSize(&c.MaxMemory, 0), "max-memory", "memory for the process, beyond which new series fold as well; 0: 90% of the container's or the machine's")
 	flags.Var(newSize(&c.Cache, 64<<20), "cache", "memory for blocks read from the store")
+	c.Query.register(flags)
 	flags.Var(newRetention(&c.Retention.Default, metric.DefaultRetention), "retention", "`tiers` that are kept, and how long: some of 1s, 10s, 1m, 1h, a coarser one no shorter; the file may have retention-overrides by name prefix")
 	flags.BoolVar(&c.JournalSync, "journal-sync", true, "sync the journal before a batch is answered; without it a power cut can lose what was answered")
 	flags.BoolVar(&c.JournalUDP, "journal-udp", true, "journal what comes over UDP, UDS and TCP every second; without it a kill loses what was not flushed")
@@ -273,6 +275,7 @@ func (c *Config) check() (problems []error) {
 	if c.Cache < 1<<20 {
 		bad("cache: %d bytes are less than 1MiB", c.Cache)
 	}
+	problems = append(problems, c.Query.check()...)
 	if c.JournalRetention < 0 || c.JournalRetention > 30*24*time.Hour {
 		bad("journal-retention: %s is not between 0s and 720h", c.JournalRetention)
 	}

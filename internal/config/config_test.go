@@ -33,7 +33,7 @@ func TestDefaultsAreGood(t *testing.T) {
 	require.Equal(t, Config{
 		UDP: []Listen{{"dogstatsd", "127.0.0.1:8125"}}, UDSMode: 0o722, HTTP: "127.0.0.1:8127", DataDir: "./data", Grace: 10 * time.Second, FlushInterval: 10 * time.Second,
 		Readers: 2, UDPBuffer: 64 << 20, Line: metric.DefaultLineLimits, MaxMetrics: 100_000,
-		MaxSeries: 1_000_000, MaxSeriesPerMetric: 100_000, Cache: 64 << 20, Retention: metric.Policy{Default: metric.DefaultRetention}, JournalSync: true, JournalUDP: true, JournalRetention: time.Hour, JournalSize: 1 << 30, LogLevel: "info", LogFormat: "text",
+		MaxSeries: 1_000_000, MaxSeriesPerMetric: 100_000, Cache: 64 << 20, Query: Query{AtOnce: 8, Time: 10 * time.Second, Series: 1_000_000, Samples: 500_000_000, Cache: 32 << 20}, Retention: metric.Policy{Default: metric.DefaultRetention}, JournalSync: true, JournalUDP: true, JournalRetention: time.Hour, JournalSize: 1 << 30, LogLevel: "info", LogFormat: "text",
 	}, c)
 }
 
