@@ -3,9 +3,7 @@ package web
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -63,44 +61,16 @@ func (s *Server) query(ctx *fasthttp.RequestCtx) {
 		s.failQuery(ctx, err)
 		return
 	}
-	limit, cancel := context.WithTimeout(context.Background(), queryTime)
-	defer cancel()
-	if !s.enter(limit) {
-		s.failQuery(ctx, limit.Err())
-		return
-	}
-	defer s.leave()
-	res, err := s.o.Executor.Run(limit, r)
+	err = s.turn(ctx, textOf(ctx.QueryArgs()), func(limit context.Context) error {
+		res, err := s.o.Executor.Run(limit, r)
+		if err == nil {
+			ctx.SetContentType("application/json")
+			ctx.SetBody(appendResult(nil, res))
+		}
+		return err
+	})
 	if err != nil {
 		s.failQuery(ctx, err)
-		return
-	}
-	ctx.SetContentType("application/json")
-	ctx.SetBody(appendResult(nil, res))
-}
-
-// enter takes a token of the gate, or fails when ctx ends.
-func (s *Server) enter(ctx context.Context) bool {
-	select {
-	case s.gate <- struct{}{}:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-func (s *Server) leave() { <-s.gate }
-
-func (s *Server) failQuery(ctx *fasthttp.RequestCtx, err error) {
-	var p *query.ParamError
-	switch {
-	case errors.As(err, &p):
-		fail(ctx, fasthttp.StatusBadRequest, p.Sentence, p.Param)
-	case errors.Is(err, context.DeadlineExceeded):
-		fail(ctx, fasthttp.StatusServiceUnavailable, fmt.Sprintf("the query took longer than %s and was stopped; ask for a shorter range, a longer step or fewer series", queryTime/time.Second*time.Second), "")
-	default:
-		s.o.Log.Error("query failed", "error", err)
-		fail(ctx, fasthttp.StatusServiceUnavailable, "the query failed; the server's log says why, and counting goes on", "")
 	}
 }
 

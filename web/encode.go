@@ -12,6 +12,28 @@ import (
 // appendResult writes a query's answer as JSON. It is written by hand because
 // most of it is numbers, of which NaN stands for null.
 func appendResult(b []byte, r *query.Result) []byte {
+	b = append(appendHead(b, r), `,"times":[`...)
+	for _, t := range timesOf(r) {
+		b = strconv.AppendInt(comma(b), t, 10)
+	}
+	b = append(b, `],"series":[`...)
+	for i := range r.Series {
+		b = appendSeries(comma(b), &r.Series[i])
+	}
+	return append(appendTail(append(b, ']'), r), '\n')
+}
+
+// timesOf returns the starts of an answer's steps.
+func timesOf(r *query.Result) []int64 {
+	times := make([]int64, r.Len())
+	for i := range times {
+		times[i] = int64(r.Start(i))
+	}
+	return times
+}
+
+// appendHead begins an answer, up to its times; appendTail ends it after its series.
+func appendHead(b []byte, r *query.Result) []byte {
 	b = append(b, `{"metric":`...)
 	b = appendString(b, r.Metric)
 	if r.Expr {
@@ -33,16 +55,11 @@ func appendResult(b []byte, r *query.Result) []byte {
 	b = append(b, `,"tier":`...)
 	b = appendString(b, r.Tier.String())
 	b = append(b, `,"sealed_until":`...)
-	b = strconv.AppendInt(b, int64(r.SealedUntil), 10)
-	b = append(b, `,"times":[`...)
-	for i := range r.Len() {
-		b = strconv.AppendInt(comma(b), int64(r.Start(i)), 10)
-	}
-	b = append(b, `],"series":[`...)
-	for i := range r.Series {
-		b = appendSeries(comma(b), &r.Series[i])
-	}
-	b = append(b, `],"total":`...)
+	return strconv.AppendInt(b, int64(r.SealedUntil), 10)
+}
+
+func appendTail(b []byte, r *query.Result) []byte {
+	b = append(b, `,"total":`...)
 	b = appendNumber(b, r.Total)
 	b = append(b, `,"series_matched":`...)
 	b = strconv.AppendInt(b, int64(r.SeriesMatched), 10)
@@ -52,11 +69,20 @@ func appendResult(b []byte, r *query.Result) []byte {
 	for _, w := range r.Warnings {
 		b = appendString(comma(b), w)
 	}
-	return append(b, "]}\n"...)
+	return append(b, "]}"...)
 }
 
 func appendSeries(b []byte, s *query.Series) []byte {
-	b = append(b, `{"tags":{`...)
+	b = append(appendIdentity(append(b, '{'), s), `,"values":[`...)
+	for _, v := range s.Values {
+		b = appendNumber(comma(b), v)
+	}
+	return append(appendFigures(append(b, ']'), s), '}')
+}
+
+// appendIdentity writes what tells a series of an answer from the others.
+func appendIdentity(b []byte, s *query.Series) []byte {
+	b = append(b, `"tags":{`...)
 	for _, t := range s.Tags {
 		b = append(appendString(comma(b), t.Key), ':')
 		if len(t.Values) == 1 {
@@ -73,18 +99,19 @@ func appendSeries(b []byte, s *query.Series) []byte {
 	if s.Other {
 		b = append(b, `,"other":true`...)
 	}
-	b = append(b, `,"values":[`...)
-	for _, v := range s.Values {
-		b = appendNumber(comma(b), v)
-	}
-	b = append(b, `],"total":`...)
+	return b
+}
+
+// appendFigures writes what a series comes to.
+func appendFigures(b []byte, s *query.Series) []byte {
+	b = append(b, `,"total":`...)
 	b = appendNumber(b, s.Total)
 	b = append(b, `,"min":`...)
 	b = appendNumber(b, s.Min)
 	b = append(b, `,"max":`...)
 	b = appendNumber(b, s.Max)
 	b = append(b, `,"last":`...)
-	return append(appendNumber(b, s.Last), '}')
+	return appendNumber(b, s.Last)
 }
 
 // comma separates an element from the one before it, if there is one.

@@ -1,7 +1,6 @@
 package web
 
 import (
-	"context"
 	"fmt"
 	"strconv"
 	"strings"
@@ -58,21 +57,6 @@ func number(ctx *fasthttp.RequestCtx, param string, def, most int) (int, bool) {
 		return 0, false
 	}
 	return n, true
-}
-
-// gated makes a handler wait for its turn among the queries: a walk over all open
-// sums, or an answer of megabytes, costs as much as one.
-func (s *Server) gated(serve func(*fasthttp.RequestCtx)) func(*fasthttp.RequestCtx) {
-	return func(ctx *fasthttp.RequestCtx) {
-		limit, cancel := context.WithTimeout(context.Background(), queryTime)
-		defer cancel()
-		if !s.enter(limit) {
-			s.failQuery(ctx, limit.Err())
-			return
-		}
-		defer s.leave()
-		serve(ctx)
-	}
 }
 
 func (s *Server) hot(ctx *fasthttp.RequestCtx) {

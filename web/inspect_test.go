@@ -33,7 +33,7 @@ func inspect(t *testing.T, hot Hot, report ingest.Report, noted []ingest.Noted) 
 	s := new(inspected)
 	s.Server = startWith(t, Options{
 		Hot: func(n int) Hot {
-			s.hot, s.turns = n, len(s.gate)
+			s.hot, s.turns = n, len(s.gate.tokens)
 			return hot
 		},
 		Rejects: func() ingest.Report { return report },
@@ -42,7 +42,7 @@ func inspect(t *testing.T, hot Hot, report ingest.Report, noted []ingest.Noted) 
 			return ingest.Explain(line, ingest.Parser{Limits: metric.DefaultLineLimits}, 1_700_000_000)
 		},
 		Events: func(from, to metric.UnixSec, n int) []ingest.Noted {
-			s.from, s.to, s.n, s.turns = from, to, n, len(s.gate)
+			s.from, s.to, s.n, s.turns = from, to, n, len(s.gate.tokens)
 			return noted
 		},
 	})
@@ -250,6 +250,6 @@ func TestInspectionWaitsItsTurn(t *testing.T) {
 		resp, _ := ask(t, s.Server, "GET", path)
 		require.Equal(t, 200, resp.StatusCode)
 		require.Equal(t, 1, s.turns, path)
-		require.Empty(t, s.gate, "given back")
+		require.Empty(t, s.gate.tokens, "given back")
 	}
 }

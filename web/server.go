@@ -24,10 +24,14 @@ type Options struct {
 	Executor *query.Executor
 	Clock    clock.Clock
 	Log      *slog.Logger
-	Status   func() Status              // for GET /api/status
-	Metrics  func(append []byte) []byte // for GET /metrics, in Prometheus' text format
-	Hot      func(n int) Hot            // for GET /api/hot
-	Rejects  func() ingest.Report       // for GET /api/rejects
+	// MaxQueries run at once; 0: some. How long one may take, its wait included, is a limit
+	// of the Executor.
+	MaxQueries int
+	Activity   *query.Activity            // what queries are noted in; nil: the server's own
+	Status     func() Status              // for GET /api/status
+	Metrics    func(append []byte) []byte // for GET /metrics, in Prometheus' text format
+	Hot        func(n int) Hot            // for GET /api/hot
+	Rejects    func() ingest.Report       // for GET /api/rejects
 	// Explain tells how each dialect reads a line, for POST /api/explain.
 	Explain func(line []byte) []ingest.Explanation
 	// Events returns the last n events and service checks in [from, to), for
@@ -60,9 +64,6 @@ const (
 	readTime      = 10 * time.Second // for a whole request
 	writeTime     = 30 * time.Second // for a whole answer
 	idleTime      = 60 * time.Second // between requests on one connection
-	queryTime     = 10 * time.Second // for one query
-	// queriesAtOnce leaves processor time to the readers; others wait.
-	queriesAtOnce = 8
 )
 
 // Server is the HTTP server.
@@ -72,7 +73,11 @@ type Server struct {
 	listener net.Listener
 	assets   map[string]*asset
 	routes   map[string]route
-	gate     chan struct{} // holds one token a running query
+	gate     gate
+	activity *query.Activity
+	base     context.Context // of queries
+	abandon  context.CancelFunc
+	hub      *hub
 	ready    atomic.Bool
 	closing  atomic.Bool
 	started  bool
@@ -94,7 +99,17 @@ func Listen(address string, o Options) (*Server, error) {
 // New returns a server that answers on l, which it owns from now on, also after an
 // error.
 func New(l net.Listener, o Options) (_ *Server, err error) {
-	s := &Server{o: o, listener: l, gate: make(chan struct{}, queriesAtOnce), done: make(chan struct{})}
+	s := &Server{o: o, listener: l, activity: o.Activity, done: make(chan struct{})}
+	var limit time.Duration
+	if o.Executor != nil {
+		limit = o.Executor.Limits.Time
+	}
+	s.gate = newGate(o.MaxQueries, limit)
+	if s.activity == nil {
+		s.activity = query.NewActivity(o.Clock)
+	}
+	s.base, s.abandon = context.WithCancel(context.Background())
+	s.hub = newHub(o.Clock, s.evaluate, s.tell, s.o.Log)
 	if s.assets, err = loadAssets(); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
@@ -145,10 +160,13 @@ func (s *Server) Start(failed func(error)) {
 // SetReady says what /-/ready answers.
 func (s *Server) SetReady(ready bool) { s.ready.Store(ready) }
 
-// Close stops listening and waits, as long as ctx allows, for requests under way.
+// Close stops listening, ends streams and waits, as long as ctx allows, for requests under
+// way; then queries are canceled.
 func (s *Server) Close(ctx context.Context) error {
 	s.SetReady(false)
 	s.closing.Store(true)
+	defer s.abandon()
+	s.hub.close(ctx)
 	if !s.started {
 		return s.listener.Close()
 	}
@@ -173,6 +191,8 @@ type route struct {
 func (s *Server) table() map[string]route {
 	t := map[string]route{
 		"/api/query":   {fasthttp.MethodGet, s.query},
+		"/api/stream":  {fasthttp.MethodGet, s.stream},
+		"/api/queries": {fasthttp.MethodGet, s.queries},
 		"/api/metrics": {fasthttp.MethodGet, s.metrics},
 		"/api/tags":    {fasthttp.MethodGet, s.tags},
 		"/api/status":  {fasthttp.MethodGet, s.status},
@@ -232,7 +252,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	if strings.HasPrefix(path, "/api/") {
-		fail(ctx, fasthttp.StatusNotFound, fmt.Sprintf("there is no %s; the API has /api/ingest, /api/query, /api/metrics, /api/tags, /api/hot, /api/rejects, /api/explain, /api/events, /api/quality, /api/storage, /api/verify, /api/backup, /api/series and /api/status", path), "")
+		fail(ctx, fasthttp.StatusNotFound, fmt.Sprintf("there is no %s; the API has /api/ingest, /api/query, /api/stream, /api/queries, /api/metrics, /api/tags, /api/hot, /api/rejects, /api/explain, /api/events, /api/quality, /api/storage, /api/verify, /api/backup, /api/series and /api/status", path), "")
 		return
 	}
 	fail(ctx, fasthttp.StatusNotFound, "there is no such page; the dashboard is at /", "")

@@ -45,9 +45,19 @@ func start(t *testing.T, acquire func() (*query.View, error)) *Server {
 
 func startWith(t *testing.T, o Options) *Server {
 	t.Helper()
-	o.Clock, o.Log = clock.NewManual(time.Unix(1_700_000_000, 0)), slog.New(slog.DiscardHandler)
+	return startAs(t, o, func(*Server) {})
+}
+
+// startAs starts a server that prepare has changed.
+func startAs(t *testing.T, o Options, prepare func(*Server)) *Server {
+	t.Helper()
+	if o.Clock == nil {
+		o.Clock = clock.NewManual(time.Unix(1_700_000_000, 0))
+	}
+	o.Log = slog.New(slog.DiscardHandler)
 	s, err := Listen("127.0.0.1:0", o)
 	require.NoError(t, err)
+	prepare(s)
 	s.Start(func(err error) { t.Error(err) })
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
