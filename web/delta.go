@@ -76,14 +76,15 @@ func diff(old, now *answer, empty bool) (delta []byte, ok bool) {
 	return appendTail(b, now.res), true
 }
 
-// overlap finds out how the window moved; it reports whether it did not move back or jump.
+// overlap finds out how the window moved; it reports whether the new times are the end of
+// the old ones, and more.
 func (c *change) overlap() bool {
 	if len(c.old.times) == 0 || len(c.now.times) == 0 {
 		return len(c.old.times) == len(c.now.times)
 	}
-	at, found := slices.BinarySearch(c.old.times, c.now.times[0])
+	at, _ := slices.BinarySearch(c.old.times, c.now.times[0])
 	c.dropped, c.kept = at, len(c.old.times)-at
-	return found && c.kept <= len(c.now.times) && slices.Equal(c.old.times[at:], c.now.times[:c.kept])
+	return c.kept <= len(c.now.times) && slices.Equal(c.old.times[at:], c.now.times[:c.kept])
 }
 
 // order tells for each series where it was in the old answer, -1 if nowhere; nil: all are
