@@ -5,6 +5,7 @@
 // server.go); every answer carries the security headers; every error is JSON with
 // a sentence.
 //
-// The package holds no state of its own: it asks query, and the callbacks of
-// Options.
+// Of its own it holds the gate of queries and the streams' hub; else it asks query, and
+// the callbacks of Options. Its goroutines are those of queries' hang-up watches, joined
+// before the handler returns, of streamed queries and of their viewers, joined by Close.
 package web

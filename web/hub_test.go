@@ -314,8 +314,7 @@ func TestTooLargeForAStream(t *testing.T) {
 
 func TestSlowEvaluationsLeaveRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var s *streamed
-		s = newStreamed(func(now int64) (*query.Result, error) {
+		s := newStreamed(func(now int64) (*query.Result, error) {
 			time.Sleep(2500 * time.Millisecond)
 			return counting(now)
 		})

@@ -157,6 +157,9 @@ func (s *Server) Start(failed func(error)) {
 	}()
 }
 
+// Streams returns how many streams are open, and of how many queries.
+func (s *Server) Streams() (viewers, queries int) { return s.hub.counts() }
+
 // SetReady says what /-/ready answers.
 func (s *Server) SetReady(ready bool) { s.ready.Store(ready) }
 

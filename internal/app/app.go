@@ -55,13 +55,14 @@ type App struct {
 	env     Env
 	started time.Time
 
-	engine *engine.Engine
-	inject *ingest.Feeder
-	own    *agg.Stripe // that inject feeds
-	ledger *ledger.Ledger
-	memory *memory
-	mu     sync.Mutex // serialises Inject
-	web    *web.Server
+	engine   *engine.Engine
+	inject   *ingest.Feeder
+	own      *agg.Stripe // that inject feeds
+	ledger   *ledger.Ledger
+	activity *query.Activity
+	memory   *memory
+	mu       sync.Mutex // serialises Inject
+	web      *web.Server
 
 	listeners []opened
 
@@ -97,8 +98,9 @@ func Open(c config.Config, env Env) (_ *App, err error) {
 		return nil, err
 	}
 	a.ledger = a.newLedger()
+	a.activity = query.NewActivity(env.Clock)
 	o := web.Options{
-		Executor: &query.Executor{Acquire: a.engine.Pump.View}, Clock: env.Clock, Log: env.Log,
+		Executor: a.executor(), MaxQueries: c.Query.AtOnce, Activity: a.activity, Clock: env.Clock, Log: env.Log,
 		Status: a.status, Metrics: a.selfmon().Append, Quality: a.quality, Hot: a.hot, Rejects: a.Rejects, Explain: a.explain, Events: a.engine.Notes.Between,
 		Ingest: a.engine.Batches.Ingest, Verify: a.verify, Backup: a.backup, Storage: a.storage,
 	}
@@ -177,13 +179,21 @@ func (a *App) openEngine(plans []*plan) (err error) {
 	return nil
 }
 
+func (a *App) executor() *query.Executor {
+	q := a.config.Query
+	return &query.Executor{
+		Acquire: a.engine.Pump.View, Limits: query.Limits{Series: q.Series, Samples: q.Samples, Time: q.Time}, CacheBytes: int64(q.Cache),
+	}
+}
+
 func (a *App) selfmon() selfmon.Sources {
 	return selfmon.Sources{
 		Version: Version, Uptime: func() time.Duration { return a.env.Clock.Now().Sub(a.started) },
 		Listeners: a.figures, Registry: a.engine.Agg.Registry, Pump: a.engine.Pump, Store: a.engine.Store, Ledger: a.ledger,
 		Batches: a.engine.Batches, Windows: a.engine.Windows, Journal: a.engine.Journal, Backlog: a.engine.Backlog, Replaying: a.engine.Replaying,
-		Behind: a.retentionBehind,
-		Disk:   func() (int64, bool) { d := a.engine.Disk(); return d.Free, d.Short },
+		Behind:  a.retentionBehind,
+		Queries: a.activity.Counts, Streams: func() (viewers, queries int) { return a.web.Streams() },
+		Disk: func() (int64, bool) { d := a.engine.Disk(); return d.Free, d.Short },
 	}
 }
 

@@ -43,7 +43,7 @@ var imports = map[string][]string{
 	"internal/flush":  {"internal/metric", "internal/clock", "internal/mutant", "internal/bucket", "internal/journal", "internal/matcher", "agg", "tsdb", "query"},
 	"internal/ledger": {"internal/metric", "internal/clock", "internal/dedupe", "ingest", "query", "internal/flush"},
 	"internal/selfmon": {
-		"internal/metric", "agg", "tsdb", "internal/journal", "internal/dedupe", "ingest", "internal/flush", "internal/ledger",
+		"internal/metric", "agg", "tsdb", "internal/journal", "internal/dedupe", "ingest", "query", "internal/flush", "internal/ledger",
 	},
 	"internal/reconcile": {
 		"internal/metric", "internal/clock", "internal/bucket", "internal/reference", "internal/journal", "agg", "tsdb", "ingest", "internal/flush",

@@ -22,6 +22,7 @@ import (
 	"cairn/internal/journal"
 	"cairn/internal/ledger"
 	"cairn/internal/metric"
+	"cairn/query"
 	"cairn/tsdb"
 )
 
@@ -41,6 +42,8 @@ type Sources struct {
 	Behind    func() time.Duration            // how far the retention's clock is behind
 	Disk      func() (free int64, short bool) // free is below 0 where the file system does not tell
 	Replaying func() bool
+	Queries   func() query.Counts
+	Streams   func() (viewers, queries int)
 }
 
 // Kind is a sort of listener.
@@ -75,6 +78,7 @@ func (s Sources) Append(dst []byte) []byte {
 	s.journal(w)
 	s.storage(w)
 	s.store(w)
+	s.queries(w)
 	metrics.WriteProcessMetrics(w)
 	return w.Bytes()
 }
@@ -171,6 +175,20 @@ func (s Sources) storage(w io.Writer) {
 	free, short := s.Disk()
 	gaugeFloat(w, "cairn_disk_free_bytes", float64(free))
 	gauge(w, "cairn_disk_short", "", flag(short))
+}
+
+func (s Sources) queries(w io.Writer) {
+	c := s.Queries()
+	counter(w, "cairn_queries_total", "", c.Ended)
+	counter(w, "cairn_queries_failed_total", "", c.Failed)
+	counter(w, "cairn_queries_refused_total", "", c.Refused)
+	counter(w, "cairn_queries_canceled_total", "", c.Canceled)
+	metrics.WriteCounterFloat64(w, "cairn_queries_seconds_total", c.Seconds)
+	gauge(w, "cairn_queries_running", "", uint64(c.Running))
+	gauge(w, "cairn_queries_waiting", "", uint64(c.Waiting))
+	viewers, queries := s.Streams()
+	gauge(w, "cairn_streams", "", uint64(viewers))
+	gauge(w, "cairn_streamed_queries", "", uint64(queries))
 }
 
 func named(name, labels string) string {
