@@ -58,7 +58,7 @@ type Options struct {
 // Limits on connections, each so that a slow or hostile client costs little.
 const (
 	maxConns      = 4096             // descriptors: well below the usual limit a process
-	maxConnsPerIP = 1024             // one client cannot take them all
+	maxConnsPerIP = 2048             // one client cannot take them all, nor all streams behind one proxy
 	headerBytes   = 16 << 10         // a request line with 32 filters fits
 	bodyBytes     = 64 << 10         // the longest line that a setting allows fits
 	readTime      = 10 * time.Second // for a whole request

@@ -3,6 +3,7 @@ package web
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -189,4 +191,35 @@ func TestStreamToNobodyWhoReads(t *testing.T) {
 	s.hub.mu.Unlock()
 	<-done
 	gone(t, s)
+}
+
+// TestQuietStream: it beats, and ends with a client that does not take that any more.
+func TestQuietStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _ := counting(1000)
+		s := newStreamed(func(int64) (*query.Result, error) { return r, nil })
+		server, client := net.Pipe()
+		go (&Server{hub: s.hub}).serveStream(server, []byte("head\n"), param("metric", "m"))
+		from := bufio.NewReader(client)
+		head, err := from.ReadString('\n')
+		require.NoError(t, err)
+		require.Equal(t, "head\n", head)
+		name, _ := event(t, from)
+		require.Equal(t, "full", name)
+		begin := time.Now()
+		for i := range 3 {
+			line, err := from.ReadString('\n')
+			require.NoError(t, err)
+			require.Equal(t, ":\n", line)
+			_, err = from.ReadString('\n')
+			require.NoError(t, err)
+			require.Equal(t, time.Duration(i+1)*heartbeat, time.Since(begin), "the bubble's clock")
+		}
+		time.Sleep(heartbeat + streamWrite + time.Second) // nobody reads
+		synctest.Wait()
+		viewers, topics := s.counts()
+		require.Zero(t, viewers+topics)
+		s.close(context.Background())
+		require.NoError(t, errors.Join(server.Close(), client.Close()))
+	})
 }
