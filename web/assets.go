@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"sync"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/valyala/fasthttp"
@@ -27,8 +28,11 @@ var types = map[string]string{
 // asset is one file, ready to be sent.
 type asset struct {
 	contentType string
-	plain, gzip []byte
+	plain       []byte
 	etag        string
+
+	once   sync.Once
+	packed []byte
 }
 
 // loadAssets returns all files by URL path.
@@ -58,21 +62,29 @@ func newAsset(name string) (*asset, error) {
 	if a.plain, err = static.ReadFile(name); err != nil {
 		return nil, err
 	}
-	var z bytes.Buffer
-	w, err := gzip.NewWriterLevel(&z, gzip.BestCompression)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := w.Write(a.plain); err != nil {
-		return nil, err
-	}
-	if err := w.Close(); err != nil {
-		return nil, err
-	}
-	a.gzip = z.Bytes()
 	sum := sha256.Sum256(a.plain)
 	a.etag = `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`
 	return a, nil
+}
+
+// gzip returns the file compressed, which is done when it is first asked for: a server
+// whose page nobody opens need not wait for it.
+func (a *asset) gzip() []byte {
+	a.once.Do(func() {
+		var z bytes.Buffer
+		w, err := gzip.NewWriterLevel(&z, gzip.BestCompression)
+		if err == nil {
+			_, err = w.Write(a.plain)
+		}
+		if err == nil {
+			err = w.Close()
+		}
+		if err != nil {
+			panic(fmt.Sprintf("BUG: memory cannot be compressed into memory: %v", err))
+		}
+		a.packed = z.Bytes()
+	})
+	return a.packed
 }
 
 func (a *asset) serve(ctx *fasthttp.RequestCtx) {
@@ -89,7 +101,7 @@ func (a *asset) serve(ctx *fasthttp.RequestCtx) {
 	ctx.SetContentType(a.contentType)
 	if ctx.Request.Header.HasAcceptEncoding("gzip") {
 		h.Set("Content-Encoding", "gzip")
-		ctx.Response.SetBodyRaw(a.gzip)
+		ctx.Response.SetBodyRaw(a.gzip())
 		return
 	}
 	ctx.Response.SetBodyRaw(a.plain)
