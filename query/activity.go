@@ -15,7 +15,7 @@ import (
 const (
 	slowestKept = 50              // a slot
 	slotTime    = 5 * time.Minute // queries that end in it share a slot
-	// slowSlots cover an hour, wherever in its slot it begins.
+	// slowSlots cover an hour and what of a slot is over.
 	slowSlots = int(time.Hour/slotTime) + 1
 	// maxText is how many bytes of a query's text are kept.
 	maxText = 500
@@ -124,13 +124,15 @@ func (r *Running) End(err error) {
 	if err != nil {
 		e.Err = a.counts.blame(err)
 	}
-	number := now.Unix() / int64(slotTime/time.Second)
+	number := slotOf(now)
 	s := &a.slots[number%int64(slowSlots)]
 	if s.number != number {
 		*s = slot{number: number}
 	}
 	s.ended = keep(s.ended, e)
 }
+
+func slotOf(t time.Time) int64 { return t.Unix() / int64(slotTime/time.Second) }
 
 // blame counts an error, and returns what may be told of it: what went wrong inside is for
 // the log.
@@ -168,7 +170,7 @@ func keep(list []Ended, e Ended) []Ended {
 }
 
 // Report returns the queries that run or wait now, the oldest first, and the slowest that
-// have ended within the last hour, the slowest first and a text once.
+// have ended within the last hour, to within a slot, the slowest first and a text once.
 func (a *Activity) Report() (active []Active, slowest []Ended) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -180,10 +182,11 @@ func (a *Activity) Report() (active []Active, slowest []Ended) {
 	}
 	slices.SortFunc(active, func(x, y Active) int { return cmp.Compare(x.ID, y.ID) })
 	for i := range a.slots {
+		if a.slots[i].number <= slotOf(now)-int64(slowSlots) {
+			continue // a whole slot at a time: a slow query may have displaced a later one in it
+		}
 		for _, e := range a.slots[i].ended {
-			if now.Sub(e.Started.Add(e.Took)) < time.Hour {
-				slowest = keep(slowest, e)
-			}
+			slowest = keep(slowest, e)
 		}
 	}
 	return active, slowest
