@@ -33,7 +33,7 @@ func TestActivityTellsWhatRuns(t *testing.T) {
 	require.Equal(t, Counts{Running: 1, Waiting: 1}, a.Counts())
 	c.Advance(time.Second)
 	one.End(nil)
-	two.End(&LimitError{"too much"})
+	two.End(&LimitError{Sentence: "too much"})
 	active, slowest = a.Report()
 	require.Empty(t, active)
 	require.Len(t, slowest, 2)

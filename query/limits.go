@@ -14,12 +14,15 @@ type Limits struct {
 
 // LimitError says which limit a query has reached, and how it gets below it or the limit
 // is raised.
-type LimitError struct{ Sentence string }
+type LimitError struct {
+	Sentence string
+	Param    string // the parameter that it is about; "": several
+}
 
 // Error implements error.
 func (e *LimitError) Error() string { return e.Sentence }
 
-func limitErrorf(format string, args ...any) error { return &LimitError{fmt.Sprintf(format, args...)} }
+func limitErrorf(format string, args ...any) error { return &LimitError{Sentence: fmt.Sprintf(format, args...)} }
 
 const (
 	// maxCells bounds the columns of one query, groups times points: 128 MB.

@@ -378,7 +378,7 @@ const day = 24 * 3600
 
 func checkPoints(g *Grid) error {
 	if n := g.Len(); n > MaxPoints {
-		return paramErrorf("step", "a step of %ds over this range makes %d points; %d are allowed: take a longer step or a shorter range", g.Step, n, MaxPoints)
+		return &LimitError{Param: "step", Sentence: fmt.Sprintf("a step of %ds over this range makes %d points; %d are allowed: take a longer step or a shorter range", g.Step, n, MaxPoints)}
 	}
 	return nil
 }

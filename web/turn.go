@@ -108,7 +108,7 @@ func (s *Server) blame(err error) (code int, sentence, param string) {
 	case errors.As(err, &p):
 		return fasthttp.StatusBadRequest, p.Sentence, p.Param
 	case errors.As(err, &limit):
-		return fasthttp.StatusUnprocessableEntity, limit.Sentence, ""
+		return fasthttp.StatusUnprocessableEntity, limit.Sentence, limit.Param
 	}
 	s.o.Log.Error("query failed", "error", err)
 	return fasthttp.StatusServiceUnavailable, "the query failed; the server's log says why, and counting goes on", ""

@@ -58,7 +58,6 @@ func TestBadQueries(t *testing.T) {
 		{"metric=a&step=1.5s", "step"},
 		{"metric=a&step=-1m", "step"},
 		{"metric=a&step=1000000w", "step"},
-		{"metric=a&step=1s&from=-30d", "step"},
 		{"metric=a&fn=median", "fn"},
 		{"metric=a&fn=p101", "fn"},
 		{"metric=a&fn=above:x", "fn"},
@@ -79,7 +78,10 @@ func TestBadQueries(t *testing.T) {
 		require.Equal(t, http.StatusBadRequest, resp.StatusCode, "%s: %s", c.query, body)
 		require.Equal(t, c.param, readProblem(t, resp, body).Param, "%s: %s", c.query, body)
 	}
-	resp, body := s.Get("/api/tags", nil)
+	resp, body := s.Get("/api/query", url.Values{"metric": {"a"}, "step": {"1s"}, "from": {"-30d"}})
+	require.Equal(t, http.StatusUnprocessableEntity, resp.StatusCode, "nothing is wrong with it; it is too much")
+	require.Equal(t, "step", readProblem(t, resp, body).Param)
+	resp, body = s.Get("/api/tags", nil)
 	require.Equal(t, http.StatusBadRequest, resp.StatusCode)
 	require.Equal(t, "metric", readProblem(t, resp, body).Param)
 }
