@@ -7,27 +7,34 @@ type arena struct {
 	free   [][]byte // chunks that are empty
 }
 
-// A place is a chunk's number and an offset in it. A larger piece than a chunk has a
-// chunk of its own.
+// A place is a chunk's number and an offset in it, in units of arenaUnit bytes, at which
+// pieces begin: so 32 bits name 32 GiB. A piece that is larger than a chunk has a chunk of
+// its own.
 const (
 	arenaBits  = 20
 	arenaChunk = 1 << arenaBits
-	arenaPiece = 16 << 20 // the largest one
+	arenaUnit  = 1 << unitBits
+	unitBits   = 3
+	offsetBits = arenaBits - unitBits
+	maxChunks  = 1 << (32 - offsetBits)
 )
 
-// add copies a piece; ok is false if it is too large, or the arena is full.
+// add copies a piece; ok is false if the arena is full.
 func (a *arena) add(piece []byte) (at uint32, ok bool) {
 	last := len(a.chunks) - 1
-	if last < 0 || len(a.chunks[last])+len(piece) > arenaChunk {
-		if len(piece) > arenaPiece || len(a.chunks) == 1<<(32-arenaBits) {
+	begin := 0
+	if last >= 0 {
+		begin = (len(a.chunks[last]) + arenaUnit - 1) &^ (arenaUnit - 1)
+	}
+	if last < 0 || begin+len(piece) > arenaChunk {
+		if len(a.chunks) == maxChunks {
 			return 0, false
 		}
 		a.chunks = append(a.chunks, a.chunk(len(piece)))
-		last++
+		last, begin = last+1, 0
 	}
-	at = uint32(last)<<arenaBits | uint32(len(a.chunks[last]))
-	a.chunks[last] = append(a.chunks[last], piece...)
-	return at, true
+	a.chunks[last] = append(a.chunks[last][:begin], piece...)
+	return uint32(last)<<offsetBits | uint32(begin)>>unitBits, true
 }
 
 func (a *arena) chunk(size int) []byte {
@@ -41,7 +48,15 @@ func (a *arena) chunk(size int) []byte {
 
 // from returns the bytes from a place to the end of its chunk.
 func (a *arena) from(at uint32) []byte {
-	return a.chunks[at>>arenaBits][at&(arenaChunk-1):]
+	return a.chunks[at>>offsetBits][at<<unitBits&(arenaChunk-1):]
+}
+
+// used is roughly how many bytes its pieces have.
+func (a *arena) used() (n int) {
+	for _, c := range a.chunks {
+		n += len(c)
+	}
+	return n
 }
 
 // size is how many bytes the arena takes.

@@ -27,7 +27,21 @@ func TestArenaGivesBackWhatItGot(t *testing.T) {
 			a = a.empty()
 		}
 	})
-	var a arena
-	_, ok := a.add(make([]byte, arenaPiece+1))
+}
+
+// TestArenaNamesAllItsChunks: the last chunk's last piece has a place of its own, and there
+// is none behind it.
+func TestArenaNamesAllItsChunks(t *testing.T) {
+	full := make([]byte, 0, arenaChunk)
+	a := arena{chunks: make([][]byte, maxChunks-1)}
+	for i := range a.chunks {
+		a.chunks[i] = full[:arenaChunk]
+	}
+	_, ok := a.add(make([]byte, arenaChunk-arenaUnit))
+	require.True(t, ok)
+	at, ok := a.add([]byte("the last"))
+	require.True(t, ok)
+	require.Equal(t, "the last", string(a.from(at)))
+	_, ok = a.add([]byte{1})
 	require.False(t, ok)
 }

@@ -206,14 +206,15 @@ func (b *Batch) holdingOf(metricNo uint32) *holding {
 }
 
 // longRow is the length at which a row ends and the next one of its series begins:
-// a series may have old timestamps in thousands of partitions.
-const longRow = 512 << 10
+// a series may have old timestamps in thousands of partitions. A run that is followed by
+// another one of its place is as long, so that no row has two operands of one place.
+const longRow = maxRun
 
 // end ends a row.
 func (b *Batch) end(r Ref) error {
 	at, ok := b.operands.add(append(b.one, 0))
 	if !ok {
-		return errors.New("one batch holds more than 4 GiB, or more for one series than fits in 16 MiB")
+		return fmt.Errorf("one batch holds more than %d GiB", maxChunks>>(30-arenaBits))
 	}
 	b.rows = append(b.rows, row{r, at})
 	return nil
@@ -257,7 +258,8 @@ func (b *Batch) AddAnnotations(list []metric.Annotation) {
 // the same sums may be committed again, in another batch.
 func (b *Batch) Commit() error {
 	var err error
-	if len(b.rows)+len(b.sequences) >= b.s.bulkRows && len(b.removed)+len(b.gone) == 0 {
+	large := len(b.rows)+len(b.sequences) >= b.s.bulkRows || b.operands.used() >= b.s.bulkBytes
+	if large && len(b.removed)+len(b.gone) == 0 {
 		err = b.s.ingest(b.write, len(b.places) > narrow)
 	} else {
 		err = b.s.apply(func(w pebbleBatch) error { return errors.Join(b.write(w), b.writeRemoved(w)) })

@@ -96,15 +96,38 @@ func (b *Batch) placed(dst []placed, rows []row) []placed {
 // merge writes a list in which operands of one key stand together.
 func (c *chunkWriter) merge(list []placed) error {
 	for len(list) > 0 {
-		p := list[0]
-		for list = list[1:]; len(list) > 0 && list[0].place == p.place && list[0].ref == p.ref; list = list[1:] {
-			p.bytes = mergeOperands(c.keyOf(p), p.bytes, list[0].bytes)
+		n := 1
+		for n < len(list) && list[n].place == list[0].place && list[n].ref == list[0].ref {
+			n++
 		}
-		if err := c.put(p); err != nil {
+		var err error
+		if n == 1 {
+			err = c.put(list[0])
+		} else {
+			err = c.putMerged(list[:n])
+		}
+		if err != nil {
 			return err
 		}
+		list = list[n:]
 	}
 	return nil
+}
+
+// putMerged writes the sum of operands of one key, which this process wrote. They are added in one
+// go: there may be hundreds, of a series whose bytes are many.
+func (c *chunkWriter) putMerged(list []placed) error {
+	m := chunkMergers.Get().(*chunkMerger)
+	defer m.Close() // it never fails
+	m.start(c.keyOf(list[0]), nil)
+	for i := range list {
+		m.sum.Add(list[i].bytes)
+	}
+	sum := m.sum.Finish(false)
+	if err := m.sum.Damaged(); err != nil {
+		panic(fmt.Sprintf("BUG: an operand of key %x: %s", m.key, err))
+	}
+	return c.put(placed{list[0].ref, operand{list[0].place, sum}})
 }
 
 func (c *chunkWriter) keyOf(p placed) []byte {
@@ -138,18 +161,4 @@ func (c *chunkWriter) wide() error {
 	all := c.b.placed(nil, c.b.rows) // in the order of series
 	slices.SortStableFunc(all, func(x, y placed) int { return cmp.Compare(rank[x.place], rank[y.place]) })
 	return c.merge(all)
-}
-
-// mergeOperands merges two operands of one key, which this process wrote.
-func mergeOperands(key, x, y []byte) []byte {
-	m := chunkMergers.Get().(*chunkMerger)
-	m.start(key, nil)
-	m.sum.Add(x)
-	m.sum.Add(y)
-	out := slices.Clone(m.sum.Finish(false))
-	if err := m.sum.Damaged(); err != nil {
-		panic(fmt.Sprintf("BUG: an operand of key %x: %s", key, err))
-	}
-	_ = m.Close() // it never fails
-	return out
 }

@@ -18,6 +18,10 @@ import (
 // (docs/decisions/0005).
 const bulkRows = 20_000
 
+// bulkBytes is how many bytes of operands make tables of a batch of fewer series: Pebble takes
+// no batch of more than 4 GiB, and a memtable and a log of as much beside it.
+const bulkBytes = 64 << 20
+
 // apply commits what write writes as one synced Pebble batch.
 func (s *Store) apply(write func(pebbleBatch) error) error {
 	b := s.db.NewBatch()

@@ -12,14 +12,18 @@ type bucketFolder struct {
 	merged   bucket.Bucket // where several seconds share a slot
 }
 
-// fold calls emit with one run for each partition of a tier that dated touches.
-// The run is only valid during the call.
+// maxRun is the length at which a run ends and the next one of its partition begins: an hour
+// of a busy distribution may have 200 MiB. It also keeps a row below a chunk of the arena.
+const maxRun = 256 << 10
+
+// fold calls emit with a run for each partition of a tier that dated touches, or with several
+// that share no slot. The run is only valid during the call.
 func (f *bucketFolder) fold(t metric.Tier, dated []bucket.Dated, emit func(partition uint32, run []byte) error) error {
 	k := dated[0].Bucket.Kind()
 	for i := 0; i < len(dated); {
 		partition, slot := t.Place(dated[i].Sec)
 		run, prev := append(f.run[:0], chunk.Run(k)), uint32(0)
-		for at := partition; i < len(dated) && at == partition; {
+		for at := partition; i < len(dated) && at == partition && len(run) < maxRun; {
 			begin, first := slot, i
 			for at == partition && slot == begin {
 				if i++; i == len(dated) {

@@ -47,8 +47,9 @@ type Options struct {
 type Store struct {
 	db        *pebble.DB
 	options   *pebble.Options
-	dir       string  // of tables that are not in the store yet
-	bulkRows  int     // as the constant; a test sets it
+	dir       string // of tables that are not in the store yet
+	bulkRows  int    // as the constant; a test sets it, and bulkBytes
+	bulkBytes int
 	tableSize int     // maxTable; a test sets it
 	scratch   scratch // used by the one batch at a time
 	cache     *pebble.Cache
@@ -120,7 +121,7 @@ func newStore(dir string, o *Options) *Store {
 	o.damage, o.columns = &damage{log: o.Log}, new(columnGate)
 	return &Store{
 		damage: o.damage, health: o.health, columns: o.columns, watching: watching, policy: o.Retention, fs: o.FS, dir: dir,
-		bulkRows: o.BulkRows, tableSize: maxTable, index: newIndex(), pid: o.FS.PathJoin(dir, "cairn.pid"),
+		bulkRows: o.BulkRows, bulkBytes: bulkBytes, tableSize: maxTable, index: newIndex(), pid: o.FS.PathJoin(dir, "cairn.pid"),
 	}
 }
 
