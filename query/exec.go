@@ -68,6 +68,18 @@ type operand struct {
 
 // Run answers r. It ends early with ctx's error.
 func (x *Executor) Run(ctx context.Context, r Request) (*Result, error) {
+	for {
+		res, err := x.run(ctx, r)
+		if err == nil {
+			return res, nil
+		}
+		if err := Settle(ctx, err); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (x *Executor) run(ctx context.Context, r Request) (*Result, error) {
 	rd, err := x.Begin(ctx)
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package query
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -32,6 +33,24 @@ func (x *Executor) Begin(ctx context.Context) (*Reading, error) {
 		return nil, err
 	}
 	return &Reading{ctx: ctx, v: v, limits: x.Limits, cache: x.results()}, nil
+}
+
+// Undecided is an error of Prepare: a regular expression has much to do before it is known
+// which series match, and that must be done while no view is open.
+type Undecided interface {
+	error
+	// Decide does it. It ends early with ctx's error.
+	Decide(ctx context.Context) error
+}
+
+// Settle is to be called with the error of a reading, once it was closed: nil says that the
+// same reads can be prepared again in a new one, and get further.
+func Settle(ctx context.Context, err error) error {
+	var u Undecided
+	if errors.As(err, &u) {
+		return u.Decide(ctx)
+	}
+	return err
 }
 
 // Close gives the view up.

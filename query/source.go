@@ -10,7 +10,8 @@ import (
 
 // Source holds buckets. There are two: the open buckets in memory and the store.
 type Source interface {
-	// Select returns the series of a metric that match. It ends early with ctx's error.
+	// Select returns the series of a metric that match. It ends early with ctx's error, and
+	// with one that is Undecided where it would keep flushes waiting.
 	Select(ctx context.Context, id metric.ID, match matcher.List) (Selection, error)
 	// Part returns up to n of a metric's series, those from place from on in the order
 	// in which the source has them: a sample costs no more than what is in it.

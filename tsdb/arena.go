@@ -8,13 +8,13 @@ type arena struct {
 }
 
 // A place is a chunk's number and an offset in it, in units of arenaUnit bytes, at which
-// pieces begin: so 32 bits name 32 GiB. A piece that is larger than a chunk has a chunk of
+// pieces begin: so 32 bits name 16 GiB. A piece that is larger than a chunk has a chunk of
 // its own.
 const (
 	arenaBits  = 20
 	arenaChunk = 1 << arenaBits
 	arenaUnit  = 1 << unitBits
-	unitBits   = 3
+	unitBits   = 2
 	offsetBits = arenaBits - unitBits
 	maxChunks  = 1 << (32 - offsetBits)
 )

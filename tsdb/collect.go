@@ -56,6 +56,7 @@ func (b *Batch) publishRemoved() {
 	for _, no := range b.gone {
 		x.removeMetric(no)
 	}
+	x.era = new(era)
 	x.compact()
 	epoch := b.s.epochs.next()
 	x.seriesNos.retire(series, epoch)

@@ -31,6 +31,7 @@ type index struct {
 	cells     cells    // of series numbers, by metric and pairs
 	metricNos numbering
 	seriesNos numbering
+	era       *era
 }
 
 type indexed struct {
@@ -56,7 +57,7 @@ type MetricInfo struct {
 }
 
 func newIndex() *index {
-	return &index{byID: make(map[metric.ID]*indexed), dict: newDictionary()}
+	return &index{byID: make(map[metric.ID]*indexed), dict: newDictionary(), era: new(era)}
 }
 
 // addMetric adds a metric with a number that is above 0 and not in use.

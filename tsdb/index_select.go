@@ -22,19 +22,39 @@ func (s *Store) Select(id metric.ID, match matcher.List) []Selected {
 }
 
 // SelectContext is Select, which ends early with ctx's error: a regular expression may take
-// long over many values.
+// long over many values. The index is not locked for longer than SelectNow does.
 func (s *Store) SelectContext(ctx context.Context, id metric.ID, match matcher.List) ([]Selected, error) {
-	s.index.mu.RLock()
-	defer s.index.mu.RUnlock()
-	m := s.index.byID[id]
+	for {
+		out, err := s.SelectNow(ctx, id, match)
+		u, ok := err.(*Undecided)
+		if !ok {
+			return out, err
+		}
+		if err := u.Decide(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// SelectNow is SelectContext for who keeps others waiting: where regular expressions have much
+// to do, it returns an *Undecided.
+func (s *Store) SelectNow(ctx context.Context, id metric.ID, match matcher.List) ([]Selected, error) {
+	x := s.index
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	m := x.byID[id]
 	if m == nil {
 		return nil, ctx.Err()
 	}
-	numbers := s.index.match(ctx, m, match)
-	if err := ctx.Err(); err != nil {
+	d := decider{ctx: ctx, x: x, left: s.nowSteps}
+	numbers := x.match(&d, m, match)
+	switch err := ctx.Err(); {
+	case err != nil:
 		return nil, err
+	case d.f != nil:
+		return nil, &Undecided{x, d.f, x.era, d.undecided}
 	}
-	return s.index.selected(m, numbers), nil
+	return x.selected(m, numbers), nil
 }
 
 // IDs returns all metrics, in no order.
@@ -161,33 +181,33 @@ func (x *index) selected(m *indexed, numbers []uint32) []Selected {
 }
 
 // match returns the numbers of a metric's series that match. Matchers that name their
-// values come first: they cost one look-up and leave little to the others. Once ctx is done,
-// they may be too few.
-func (x *index) match(ctx context.Context, m *indexed, match matcher.List) []uint32 {
+// values come first: they cost one look-up and leave little to the others. Once d has ended, or has
+// undecided values, they may be others.
+func (x *index) match(d *decider, m *indexed, match matcher.List) []uint32 {
 	ordered := slices.Clone(match)
 	slices.SortStableFunc(ordered, func(a, b *matcher.Matcher) int { return cmp.Compare(cost(a), cost(b)) })
 	var acc *roaring.Bitmap // nil: all of the metric
 	for _, f := range ordered {
+		if d.f != nil {
+			break // what comes next depends on it
+		}
 		p := x.postingsOf(m, f.Key)
 		if n := m.series.len(); acc != nil || n <= maxFew {
 			if acc != nil {
 				n = int(acc.GetCardinality())
 			}
 			if _, named := f.Literals(); !named && p != nil && n < len(p.of)/4 || n <= maxFew {
-				acc = x.filter(ctx, m, acc, f)
+				acc = x.filter(d, m, acc, f)
 				continue
 			}
 		}
-		acc = x.narrow(ctx, m, acc, f, p)
+		acc = x.narrow(d, m, acc, f, p)
 	}
 	if acc == nil {
 		return m.series.numbers()
 	}
 	return acc.ToArray()
 }
-
-// fewMatches take a millisecond even of the slowest expression that may be asked for.
-const fewMatches = 16
 
 func cost(f *matcher.Matcher) int {
 	_, named := f.Literals()
@@ -201,25 +221,26 @@ func cost(f *matcher.Matcher) int {
 }
 
 // filter asks the matcher for each series that is left.
-func (x *index) filter(ctx context.Context, m *indexed, acc *roaring.Bitmap, f *matcher.Matcher) *roaring.Bitmap {
+func (x *index) filter(d *decider, m *indexed, acc *roaring.Bitmap, f *matcher.Matcher) *roaring.Bitmap {
 	left := m.series.numbers()
 	if acc != nil {
 		left = acc.ToArray()
 	}
 	out := roaring.New()
 	key, known := x.dict.keyNo[f.Key]
-	for i, no := range left {
-		if i%fewMatches == 0 && ctx.Err() != nil {
+	missing := f.MissingIsEmpty && f.MatchValue("")
+	for _, no := range left {
+		if d.ended() {
 			break
 		}
 		matched, has := false, false
 		for _, pair := range x.pairs(no) {
 			if known && x.dict.keyOf[pair] == key {
 				has = true
-				matched = matched || f.MatchValue(asString(x.dict.value(pair)))
+				matched = matched || d.matches(f, pair)
 			}
 		}
-		if matched = matched || !has && f.MissingIsEmpty && f.MatchValue(""); matched != f.Not {
+		if matched = matched || !has && missing; matched != f.Not {
 			out.Add(no)
 		}
 	}
@@ -227,7 +248,7 @@ func (x *index) filter(ctx context.Context, m *indexed, acc *roaring.Bitmap, f *
 }
 
 // narrow keeps of acc what the matcher lets pass. p is the key's; nil: no series has it.
-func (x *index) narrow(ctx context.Context, m *indexed, acc *roaring.Bitmap, f *matcher.Matcher, p *postings) *roaring.Bitmap {
+func (x *index) narrow(d *decider, m *indexed, acc *roaring.Bitmap, f *matcher.Matcher, p *postings) *roaring.Bitmap {
 	missing := f.MissingIsEmpty && f.MatchValue("") // those without the key match
 	has := 0
 	if p != nil {
@@ -242,7 +263,7 @@ func (x *index) narrow(ctx context.Context, m *indexed, acc *roaring.Bitmap, f *
 	}
 	matched := roaring.New()
 	if p != nil {
-		matched = x.matching(ctx, p, f)
+		matched = x.matching(d, p, f)
 	}
 	if missing && has < m.series.len() {
 		without := m.series.bitmap()
@@ -283,7 +304,7 @@ func (x *index) having(p *postings) *roaring.Bitmap {
 }
 
 // matching returns the series with a value that matches.
-func (x *index) matching(ctx context.Context, p *postings, f *matcher.Matcher) *roaring.Bitmap {
+func (x *index) matching(d *decider, p *postings, f *matcher.Matcher) *roaring.Bitmap {
 	var u union
 	if values, ok := f.Literals(); ok {
 		var pair []byte
@@ -300,12 +321,11 @@ func (x *index) matching(ctx context.Context, p *postings, f *matcher.Matcher) *
 		}
 		return u.bitmap()
 	}
-	n := 0
 	for pair, have := range p.of {
-		if n++; n%fewMatches == 0 && ctx.Err() != nil {
+		if d.ended() {
 			break
 		}
-		if f.MatchValue(asString(x.dict.value(pair))) {
+		if d.matches(f, pair) {
 			u.add(p, have)
 		}
 	}

@@ -39,7 +39,7 @@ func drawMatchers(t *rapid.T) (list matcher.List) {
 			continue
 		}
 		op := rapid.SampledFrom([]matcher.Op{matcher.Equal, matcher.NotEqual, matcher.Regexp, matcher.NotRegexp}).Draw(t, "op")
-		value := rapid.SampledFrom([]string{"", "a", "a|b", ".*", ".+", "a?", "1.*", "[0-9]1", "7"}).Draw(t, "wanted")
+		value := rapid.SampledFrom([]string{"", "a", "a|b", ".*", ".+", "a?", "1.*", "[0-9]1", "7", "[0-9]+1", "(?i)A.?", "1?[^a]*"}).Draw(t, "wanted")
 		m, err := matcher.New(key, op, value)
 		if err != nil {
 			t.Fatal(err)
@@ -104,9 +104,11 @@ func TestIndexAgainstModel(t *testing.T) {
 		reopen := func() *Store {
 			s, err := Open("data", Options{FS: fs, Cache: 1 << 20})
 			require.NoError(t, err)
+			s.nowSteps = 300 // some values
 			return s
 		}
 		s := reopen()
+		kept := drawMatchers(t) // they have verdicts of all that was
 		defer func() { require.NoError(t, s.Close()) }()
 		o := model{}
 		for range rapid.IntRange(1, 6).Draw(t, "steps") {
@@ -148,6 +150,7 @@ func TestIndexAgainstModel(t *testing.T) {
 			for range 4 {
 				o.check(t, s, drawMatchers(t))
 			}
+			o.check(t, s, kept)
 		}
 	})
 }

@@ -50,6 +50,7 @@ type Store struct {
 	dir       string // of tables that are not in the store yet
 	bulkRows  int    // as the constant; a test sets it, and bulkBytes
 	bulkBytes int
+	nowSteps  int     // the same
 	tableSize int     // maxTable; a test sets it
 	scratch   scratch // used by the one batch at a time
 	cache     *pebble.Cache
@@ -121,7 +122,7 @@ func newStore(dir string, o *Options) *Store {
 	o.damage, o.columns = &damage{log: o.Log}, new(columnGate)
 	return &Store{
 		damage: o.damage, health: o.health, columns: o.columns, watching: watching, policy: o.Retention, fs: o.FS, dir: dir,
-		bulkRows: o.BulkRows, bulkBytes: bulkBytes, tableSize: maxTable, index: newIndex(), pid: o.FS.PathJoin(dir, "cairn.pid"),
+		bulkRows: o.BulkRows, bulkBytes: bulkBytes, nowSteps: nowSteps, tableSize: maxTable, index: newIndex(), pid: o.FS.PathJoin(dir, "cairn.pid"),
 	}
 }
 

@@ -64,9 +64,9 @@ func (p *Pump) Delete(ctx context.Context, id metric.ID, match matcher.List, dry
 		id.Kind = kinds[0]
 	}
 	d.ID = id
-	series := p.store.Select(id, match)
-	if len(series) == 0 {
-		return d, nil
+	series, err := p.store.SelectContext(ctx, id, match)
+	if err != nil || len(series) == 0 {
+		return d, err
 	}
 	b := p.store.NewBatch()
 	d.Deleted, err = b.Delete(ctx, id, series, metric.SecOf(p.o.Clock.Now()))

@@ -262,13 +262,17 @@ func (s *storeSource) selected(ctx context.Context, id metric.ID, match matcher.
 	if s.known && s.id == id && slices.Equal(s.match, match) {
 		return s.last, nil
 	}
-	series, err := s.p.store.SelectContext(ctx, id, match)
+	series, err := s.p.store.SelectNow(ctx, id, match)
 	if err != nil {
 		return nil, err
 	}
 	s.id, s.match, s.last, s.found, s.known = id, match, series, nil, true
 	return series, nil
 }
+
+// maxNewSteps bounds what regular expressions do with series of which the store's index does not know
+// yet, while the view keeps flushes waiting: a second of the slowest ones.
+const maxNewSteps = 100 << 20
 
 // open returns what memory may have of the series that match.
 func (s *storeSource) open(ctx context.Context, id metric.ID, match matcher.List) (*found, error) {
@@ -285,9 +289,16 @@ func (s *storeSource) open(ctx context.Context, id metric.ID, match matcher.List
 	}
 	reg := s.p.agg.Registry
 	others := s.p.places.others(reg.Handles(id))
+	steps, done := 0, 0
+	for _, m := range match {
+		steps += m.Steps()
+	}
 	for i, ts := range reg.Tags(others) {
-		if i%64 == 0 && ctx.Err() != nil {
+		if ctx.Err() != nil {
 			return nil, ctx.Err()
+		}
+		if done += steps * len(ts); done > maxNewSteps {
+			return nil, &query.LimitError{Sentence: fmt.Sprintf("this query's regular expressions are too slow for the %d series of %q that are new; ask again in a minute, or with shorter expressions", len(others), id.Name)}
 		}
 		if match.Match(ts) {
 			f.handles = append(f.handles, others[i])

@@ -50,10 +50,12 @@ type Matcher struct {
 	prefixes []string
 	patterns []Pattern
 	regexp   *regexp.Regexp
+	steps    int // of regexp
+	verdicts *Verdicts
 }
 
 // MaxRegexp is how long a regular expression may be, in bytes: a list of a few hundred
-// hosts fits, and what it compiles to stays below a few megabytes.
+// hosts fits. What it may compile to has a bound of its own.
 const MaxRegexp = 4 << 10
 
 // New returns a PromQL matcher. A regular expression is RE2 syntax and must match the

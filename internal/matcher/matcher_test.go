@@ -2,6 +2,7 @@ package matcher
 
 import (
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strings"
 	"testing"
@@ -100,16 +101,56 @@ func TestShortCuts(t *testing.T) {
 
 func TestErrors(t *testing.T) {
 	for text, want := range map[string]string{
-		"(a":                                `the regular expression "(a" for the tag "k" cannot be read: missing closing ) at`,
-		strings.Repeat("a", MaxRegexp+1):    "has 4097 bytes; 4096 are allowed",
-		"a)|(b":                             "cannot be read: unexpected )",
-		"((a{1,1000}){1,1000}){1,1000}|bcd": "cannot be read",
+		"(a":                                          `the regular expression "(a" for the tag "k" cannot be read: missing closing ) at`,
+		strings.Repeat("a", MaxRegexp+1):              "has 4097 bytes; 4096 are allowed",
+		"a)|(b":                                       "cannot be read: unexpected )",
+		"((a{1,1000}){1,1000}){1,1000}|bcd":           "cannot be read",
+		strings.Repeat("(.?){1000}", 330):             `for the tag "k" has 1320331 steps once its repetitions are written out; 2000 are allowed`,
+		"(?:.?){1001}|(?:.?){1000}":                   "cannot be read",
+		strings.Repeat(`\pL`, 33):                     `has 33 classes as \pL; 32 are allowed`,
+		"(?i)" + strings.Repeat("[A-𞥂]", 5):           "ignores case and has 5 ranges, some not of ASCII; 4 are allowed",
+		"(?si:" + strings.Repeat(`[A-\xff]`, 9) + ")": "ignores case and has 9 ranges",
 	} {
 		_, err := New("k", Regexp, text)
 		require.ErrorContains(t, err, want)
 	}
 	_, err := New("k", 9, "a")
 	require.EqualError(t, err, `the tag "k" is compared with operator 9; there are =, !=, =~ and !~`)
+}
+
+// TestStepsAreNotFewer: an expression that passes compiles to no more than is allowed.
+func TestStepsAreNotFewer(t *testing.T) {
+	pieces := []string{"a", "|", "(", ")", "(?:", ".", "[ab]", "[^a]", "\\b", "^", "?", "*", "+", "{2}", "{3,}", "{0,4}", "{0}", "(?i)k", "é", "\\pL", "(?i:abc)"}
+	rapid.Check(t, func(t *rapid.T) {
+		text := strings.Join(rapid.SliceOfN(rapid.SampledFrom(pieces), 0, 12).Draw(t, "regexp"), "")
+		re, err := syntax.Parse(text, syntax.Perl|syntax.DotNL)
+		if err != nil {
+			return
+		}
+		n := steps(re)
+		prog, err := syntax.Compile(re.Simplify())
+		require.NoError(t, err)
+		require.LessOrEqual(t, len(prog.Inst), n+2, "%q", text) // the failure and the end
+	})
+}
+
+// TestWhatPeopleWriteIsNotTooMuch: bounds are for what nobody means.
+func TestWhatPeopleWriteIsNotTooMuch(t *testing.T) {
+	for _, text := range []string{
+		"(?i)(web|db|cache)-[0-9]{1,3}[.](eu|us)-(west|east)-[1-9][.]example[.]com", "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
+		".{0,200}", "(?i)[a-z0-9-]{1,63}([.][a-z0-9-]{1,63}){0,8}", `\p{Greek}+`, strings.Repeat("pod-[a-z0-9]+|", 200) + "x",
+	} {
+		_, err := New("k", Regexp, text)
+		require.NoError(t, err)
+	}
+}
+
+// TestManyLongLiterals: a sequence whose literals are few but long is not multiplied out part by part.
+func TestManyLongLiterals(t *testing.T) {
+	m, err := New("k", Regexp, "[a-h][a-h][a-h]"+strings.Repeat("(a)", 600))
+	require.NoError(t, err)
+	require.NotNil(t, m.regexp)
+	require.True(t, m.MatchValue("abc"+strings.Repeat("a", 600)))
 }
 
 func FuzzRegexp(f *testing.F) {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"regexp"
 	"regexp/syntax"
+	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -12,28 +14,99 @@ import (
 // more, it is cheaper to try it.
 const maxLiterals = 512
 
+// maxSteps bounds the instructions of a compiled expression. All of them can be tried at each byte:
+// the slowest that were found, such as (?:.?){1000}, take 2 to 6 ms for a value of 200 bytes, and 2 MB.
+// Four KiB of text could be 660,000 instructions.
+const maxSteps = 2000
+
+// What takes long to read, whatever it compiles to: of a class as \pL each has hundreds of ranges; and
+// of a range that ignores case, each letter is looked up, 2 ms for all of them. With so many the
+// slowest take some 10 ms.
+const (
+	maxClasses = 32
+	maxFolded  = 4
+)
+
 // compile makes m match what a regular expression matches. Where that is no more than
 // some literals, a prefix or everything, there is no need to run it.
 func (m *Matcher) compile(text string) error {
 	if len(text) > MaxRegexp {
 		return fmt.Errorf("the regular expression for the tag %q has %d bytes; %d are allowed", m.Key, len(text), MaxRegexp)
 	}
-	whole, err := regexp.Compile("^(?s:" + text + ")$")
-	if err == nil {
-		_, err = syntax.Parse(text, syntax.Perl) // of a text such as a)|(b the whole is fine
+	if n := strings.Count(text, `\p`) + strings.Count(text, `\P`); n > maxClasses {
+		return fmt.Errorf("the regular expression for the tag %q has %d classes as \\pL; %d are allowed", m.Key, n, maxClasses)
 	}
-	if err != nil {
-		var e *syntax.Error
-		if errors.As(err, &e) {
-			return fmt.Errorf("the regular expression %q for the tag %q cannot be read: %s at %q", text, m.Key, e.Code, e.Expr)
-		}
-		return fmt.Errorf("the regular expression %q for the tag %q cannot be read: %w", text, m.Key, err)
+	if n := foldedRanges(text); n > maxFolded {
+		return fmt.Errorf("the regular expression for the tag %q ignores case and has %d ranges, some not of ASCII; %d are allowed", m.Key, n, maxFolded)
 	}
+	// Of a text such as a)|(b the whole, below, is fine.
 	parsed, err := syntax.Parse(text, syntax.Perl|syntax.DotNL)
-	if err != nil || !m.shorten(parsed) {
-		m.regexp = whole
+	if err != nil {
+		return m.unreadable(text, err)
+	}
+	if m.shorten(parsed) {
+		return nil
+	}
+	// Before it is compiled: that takes the memory.
+	if m.steps = steps(parsed); m.steps > maxSteps {
+		return fmt.Errorf("the regular expression for the tag %q has %d steps once its repetitions are written out; %d are allowed", m.Key, m.steps, maxSteps)
+	}
+	m.verdicts = &Verdicts{}
+	m.regexp, err = regexp.Compile("^(?s:" + text + ")$")
+	if err != nil {
+		return m.unreadable(text, err)
 	}
 	return nil
+}
+
+func (m *Matcher) unreadable(text string, err error) error {
+	var e *syntax.Error
+	if errors.As(err, &e) {
+		return fmt.Errorf("the regular expression %q for the tag %q cannot be read: %s at %q", text, m.Key, e.Code, e.Expr)
+	}
+	return fmt.Errorf("the regular expression %q for the tag %q cannot be read: %w", text, m.Key, err)
+}
+
+// foldedRanges returns how many ranges an expression may have at most that ignore case and are not
+// of ASCII.
+func foldedRanges(text string) int {
+	folds := false
+	for rest := text; ; {
+		_, after, found := strings.Cut(rest, "(?")
+		if !found {
+			break
+		}
+		flags := after[:len(after)-len(strings.TrimLeft(after, "imsU-"))]
+		folds, rest = folds || strings.Contains(flags, "i"), after
+	}
+	ascii := !strings.Contains(text, `\`) && strings.IndexFunc(text, func(r rune) bool { return r > unicode.MaxASCII }) < 0
+	_, classes, _ := strings.Cut(text, "[")
+	if !folds || ascii {
+		return 0
+	}
+	return strings.Count(classes, "-")
+}
+
+// steps returns about how many instructions an expression compiles to, not fewer.
+func steps(re *syntax.Regexp) int {
+	n := 1
+	for _, sub := range re.Sub {
+		n += steps(sub)
+	}
+	switch re.Op {
+	case syntax.OpLiteral:
+		return len(re.Rune)
+	case syntax.OpCapture, syntax.OpStar: // (?:x?)* becomes (?:x?+)?
+		return n + 1
+	case syntax.OpAlternate:
+		return n + len(re.Sub)
+	case syntax.OpRepeat:
+		if re.Min == re.Max {
+			return (n-1)*re.Min + 1
+		}
+		return (n + 1) * max(re.Min, re.Max, 1) // each may be left out
+	}
+	return n
 }
 
 // shorten finds a shorter way; false: there is none.
@@ -77,6 +150,9 @@ func isAny(re *syntax.Regexp, op syntax.Op) bool {
 	return re.Op == op && re.Sub[0].Op == syntax.OpAnyChar
 }
 
+// maxLiteralText bounds the bytes of the literals: each part of a sequence makes all anew.
+const maxLiteralText = 64 << 10
+
 // product returns the strings that a sequence matches, if they are few.
 func product(parts []*syntax.Regexp) ([]string, bool) {
 	all := []string{""}
@@ -85,11 +161,15 @@ func product(parts []*syntax.Regexp) ([]string, bool) {
 		if !ok || len(all)*len(tails) > maxLiterals {
 			return nil, false
 		}
-		next := make([]string, 0, len(all)*len(tails))
+		next, size := make([]string, 0, len(all)*len(tails)), 0
 		for _, head := range all {
 			for _, tail := range tails {
 				next = append(next, head+tail)
+				size += len(head) + len(tail)
 			}
+		}
+		if size > maxLiteralText {
+			return nil, false
 		}
 		all = next
 	}
