@@ -36,10 +36,10 @@ The bytes are those of files: keys, indexes and checksums are in them, and
 compression is. A metric has the part of them that its chunks have of all chunks.
 
 Nothing is changed, unless --compact is given: then all is written anew first, as
-small as it gets, and nobody may use the data dir. What is damaged is told, and the
-rest is counted.`,
+small as it gets, and nobody may use the data dir; a backup stays as it is, and is
+refused. What is damaged is told, and the rest is counted.`,
 		Example: `  cairn inspect --data-dir /var/lib/cairn
-  cairn inspect --data-dir /backup/cairn --compact --json`,
+  cairn inspect --data-dir /backup/cairn --json`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			switch {

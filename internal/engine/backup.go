@@ -171,7 +171,7 @@ func BackupDir(ctx context.Context, fs vfs.FS, data, dir, version string, c cloc
 	if real {
 		fs = vfs.Default
 	}
-	store, err := tsdb.OpenArchive(data, tsdb.Options{FS: fs, Log: log})
+	store, err := openDir(fs, data, log)
 	if err != nil {
 		return nil, err
 	}
@@ -247,13 +247,48 @@ func readBackup(fs vfs.FS, dir string) (*Backup, error) {
 // requireDataDir refuses a directory that is a backup, which a start would change, or
 // which was never finished.
 func requireDataDir(fs vfs.FS, dir string) error {
-	if _, err := fs.Stat(fs.PathJoin(dir, incompleteName)); err == nil {
-		return fmt.Errorf("data dir %q holds a part of a backup: what made it was ended; remove it, and restore the backup again", dir)
+	if err := requireWhole(fs, dir); err != nil {
+		return err
 	}
-	if _, err := fs.Stat(fs.PathJoin(dir, manifestName)); err == nil {
-		return fmt.Errorf("data dir %q is a backup, which a server would change; make a data dir of it with 'cairn restore %s --data-dir DIR'", dir, dir)
+	if isBackup(fs, dir) {
+		return fmt.Errorf("data dir %q is a backup, which must stay as it is; make a data dir of it with 'cairn restore %s --data-dir DIR'", dir, dir)
 	}
 	return nil
+}
+
+// requireWhole refuses a directory that a backup, or a restore, has not finished.
+func requireWhole(fs vfs.FS, dir string) error {
+	if _, err := fs.Stat(fs.PathJoin(dir, incompleteName)); err == nil {
+		return fmt.Errorf("data dir %q holds a part of a backup: what made it was ended, or is at work; if that has ended, remove it, and restore the backup again", dir)
+	}
+	return nil
+}
+
+func isBackup(fs vfs.FS, dir string) bool {
+	_, err := fs.Stat(fs.PathJoin(dir, manifestName))
+	return err == nil
+}
+
+// openDir opens the store of a data dir that no server uses, or of a backup. It makes the file
+// LOCK if there is none, and one can be made: by that a server is kept out as long as the store
+// is read. In a backup none starts.
+func openDir(fs vfs.FS, dir string, log *slog.Logger) (*tsdb.Archive, error) {
+	if err := requireWhole(fs, dir); err != nil {
+		return nil, err
+	}
+	if _, err := fs.Stat(fs.PathJoin(dir, "store")); err == nil && !isBackup(fs, dir) {
+		_ = makeLock(fs, dir) // the medium may be one that cannot be written: then no server can start either
+	}
+	return tsdb.OpenArchive(dir, tsdb.Options{FS: fs, Log: log})
+}
+
+// makeLock makes the file that who uses a data dir locks. One that is there stays.
+func makeLock(fs vfs.FS, dir string) error {
+	f, err := fs.OpenReadWrite(fs.PathJoin(dir, "LOCK"), vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return fmt.Errorf("make the file LOCK: %w", reason(err))
+	}
+	return f.Close()
 }
 
 // makeDurable syncs a directory that got files.

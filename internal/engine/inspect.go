@@ -102,19 +102,21 @@ func newInspection(c *tsdb.Content, u *tsdb.Usage) *Inspection {
 }
 
 // InspectDir reads the store of a data dir that no server uses, or of a copy, once.
-// Nothing in it is changed, unless compact is set: then its tables are written anew
-// first, as small as they get.
+// Nothing in it is changed, but that it gets a file LOCK, unless compact is set: then its
+// tables are written anew first, as small as they get, which a backup is refused.
 func InspectDir(ctx context.Context, fs vfs.FS, dir string, compact bool, log *slog.Logger) (out *Inspection, err error) {
 	if fs == nil {
 		fs = vfs.Default
 	}
-	o := tsdb.Options{FS: fs, Log: log}
 	if compact {
-		if err := tsdb.CompactDir(ctx, dir, o); err != nil {
+		if err := requireDataDir(fs, dir); err != nil {
+			return nil, err
+		}
+		if err := tsdb.CompactDir(ctx, dir, tsdb.Options{FS: fs, Log: log}); err != nil {
 			return nil, err
 		}
 	}
-	store, err := tsdb.OpenArchive(dir, o)
+	store, err := openDir(fs, dir, log)
 	if errors.Is(err, ErrInUse) {
 		if pid := tsdb.Owner(fs, dir); pid != 0 {
 			return nil, fmt.Errorf("data dir %q is %w by a cairn process, PID %d; stop it, or inspect a copy", dir, ErrInUse, pid)

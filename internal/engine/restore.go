@@ -52,6 +52,9 @@ func Restore(ctx context.Context, fs vfs.FS, backup, dir string, log *slog.Logge
 		err = fmt.Errorf("the backup has %d files with %d bytes, and should have %d with %d: a part of it is missing, or it was changed", c.files, c.bytes, b.Files, b.Bytes)
 	}
 	if err == nil {
+		err = makeLock(fs, dir)
+	}
+	if err == nil {
 		err = t.unmark()
 	}
 	if err != nil {
@@ -86,7 +89,7 @@ func (t *target) empty() (err error) {
 		err = t.lock.Close()
 		t.lock = nil
 	}
-	for _, name := range []string{"store", "journal", incompleteName} {
+	for _, name := range []string{"store", "journal", "LOCK", incompleteName} {
 		err = errors.Join(err, t.fs.RemoveAll(t.fs.PathJoin(t.path, name)))
 	}
 	return err

@@ -112,12 +112,12 @@ func (e *Engine) Verify(ctx context.Context) (report *reconcile.Report, err erro
 }
 
 // VerifyDir compares the journal and the store of a data dir that no server uses, or
-// of a copy. Nothing in it is changed.
+// of a copy. Nothing in it is changed, but that it gets a file LOCK.
 func VerifyDir(ctx context.Context, fs vfs.FS, dir string, c clock.Clock, log *slog.Logger) (report *reconcile.Report, err error) {
 	if fs == nil {
 		fs = vfs.Default
 	}
-	store, err := tsdb.OpenArchive(dir, tsdb.Options{FS: fs, Log: log})
+	store, err := openDir(fs, dir, log)
 	if err != nil {
 		return nil, err
 	}
