@@ -18,6 +18,11 @@ func (s *Server) deleteSeries(ctx *fasthttp.RequestCtx) {
 		fail(ctx, fasthttp.StatusForbidden, "this server deletes nothing; start it with --allow-delete, or CAIRN_ALLOW_DELETE=true in its environment", "")
 		return
 	}
+	// A form in the body would be ignored, and its filters with it.
+	if n := ctx.Request.Header.ContentLength(); n > 0 || n == -1 { // -1: it is sent in chunks
+		fail(ctx, fasthttp.StatusBadRequest, "a deletion has no body; its parameters go into the URL, as in /api/series?metric=a&filter=k:v", "")
+		return
+	}
 	d, err := query.ParseDeletion(params(ctx.QueryArgs()))
 	if err != nil {
 		var p *query.ParamError

@@ -76,10 +76,10 @@ func TestDelete(t *testing.T) {
 	s.AwaitPackets(1)
 	s.RequireTotal(7, "hits")
 	s.RequireTotal(5, "other")
-	s.delete(http.StatusNotFound, url.Values{"metric": {"none"}})
-	s.delete(http.StatusNotFound, url.Values{"metric": {"hits"}, "kind": {"set"}})
+	s.delete(http.StatusNotFound, url.Values{"metric": {"none"}, "all": {"1"}})
+	s.delete(http.StatusNotFound, url.Values{"metric": {"hits"}, "kind": {"set"}, "all": {"1"}})
 	s.delete(http.StatusNotFound, url.Values{"metric": {"hits"}, "kind": {"counter"}, "filter": {"k:c"}})
-	s.delete(http.StatusBadRequest, url.Values{"metric": {"hits"}}) // there is a gauge, too
+	s.delete(http.StatusBadRequest, url.Values{"metric": {"hits"}, "all": {"1"}}) // there is a gauge, too
 
 	a := url.Values{"metric": {"hits"}, "kind": {"counter"}, "filter": {"k:a"}}
 	dry := url.Values{"metric": {"hits"}, "kind": {"counter"}, "filter": {"k:a"}, "dry_run": {"1"}}
@@ -97,11 +97,11 @@ func TestDelete(t *testing.T) {
 	s.Send("hits:10|c|#k:a")
 	s.AwaitPackets(2)
 	s.RequireTotal(14, "hits")
-	d = s.delete(http.StatusOK, url.Values{"metric": {"hits"}, "kind": {"counter"}})
+	d = s.delete(http.StatusOK, url.Values{"metric": {"hits"}, "kind": {"counter"}, "all": {"1"}})
 	require.True(t, d.All)
 	require.Equal(t, 2, d.Series)
 	require.Equal(t, 3, *d.Events, "with that of the series that went before")
-	d = s.delete(http.StatusOK, url.Values{"metric": {"hits"}}) // the gauge is what is left
+	d = s.delete(http.StatusOK, url.Values{"metric": {"hits"}, "all": {"1"}}) // the gauge is what is left
 	require.Equal(t, "gauge", d.Kind)
 	require.Nil(t, d.Units)
 	q := s.balanced()
