@@ -16,7 +16,10 @@ func (p *Pump) Collect(ctx context.Context) (removed int, err error) {
 		return 0, err
 	}
 	if p.collectHook != nil {
-		p.collectHook()
+		if err := p.collectHook(); err != nil {
+			c.Discard()
+			return 0, err
+		}
 	}
 	p.flushing.Lock()
 	defer p.flushing.Unlock()

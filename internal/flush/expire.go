@@ -15,15 +15,16 @@ import (
 const expireEvery = time.Minute
 
 // expiry is what the pump knows of its passes; guarded by Pump.flushing, but for due and
-// complaint, which are the loop's.
+// expiring, which are the loop's, and those at the end.
 type expiry struct {
-	last      time.Time // of the last pass, with its monotonic reading; zero: there was none
-	due       time.Time
-	complaint string
+	last     time.Time // of the last pass, with its monotonic reading; zero: there was none
+	due      time.Time
+	expiring complaint
 
-	emptied    bool           // a coarsest tier lost a partition since the last Collect began
+	emptied    bool           // a coarsest tier lost a partition since the last good Collect began
 	collecting atomic.Bool    // one is under way
 	collects   sync.WaitGroup // its goroutine; ended with the loop's context
+	removing   complaint      // that goroutine's
 }
 
 // Expire deletes what the retention no longer holds, and lets queries see that. It
@@ -73,19 +74,7 @@ func (p *Pump) expire(ctx context.Context) {
 		return
 	}
 	p.expiry.due = now.Add(expireEvery)
-	text := ""
-	err := p.Expire()
-	if err != nil {
-		text = err.Error()
-	}
-	switch {
-	case text == p.expiry.complaint:
-	case err != nil:
-		p.o.Log.Error("what is older than the retention could not be deleted; it is tried again every minute", "error", err)
-	default:
-		p.o.Log.Info("what is older than the retention can be deleted again")
-	}
-	p.expiry.complaint = text
+	p.expiry.expiring.tell(p.o.Log, p.Expire(), "what is older than the retention could not be deleted; it is tried again every minute", "what is older than the retention can be deleted again")
 	p.collect(ctx)
 }
 
@@ -104,10 +93,16 @@ func (p *Pump) collect(ctx context.Context) {
 	p.expiry.collects.Go(func() {
 		defer p.expiry.collecting.Store(false)
 		removed, err := p.Collect(ctx)
-		switch {
-		case err != nil && !errors.Is(err, context.Canceled):
-			p.o.Log.Error("series without data could not be removed from the index; it is tried again after the next partition", "error", err)
-		case removed > 0:
+		if errors.Is(err, context.Canceled) {
+			return
+		}
+		p.expiry.removing.tell(p.o.Log, err, "series without data could not be removed from the index; it is tried again every minute", "series without data can be removed from the index again")
+		if err != nil {
+			p.flushing.Lock()
+			p.expiry.emptied = true
+			p.flushing.Unlock()
+		}
+		if removed > 0 {
 			p.o.Log.Info("series of which nothing is kept any more were removed from the index", "series", removed)
 		}
 	})

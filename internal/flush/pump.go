@@ -91,13 +91,14 @@ type Pump struct {
 	changes  []change
 	closed   bool
 
-	stats     stats
-	complaint string // of the loop
+	stats               stats
+	ticking, committing complaint // the loop's
 
 	// commitHook, if a test sets it, can fail a flush before its commit.
 	commitHook func() error
-	// collectHook, if a test sets it, runs between a Collect's scan and its commit.
-	collectHook func()
+	// collectHook, if a test sets it, runs between a Collect's scan and its commit, and can
+	// fail it.
+	collectHook func() error
 
 	stop context.CancelFunc
 	done chan struct{}
@@ -141,34 +142,18 @@ func (p *Pump) loop(ctx context.Context) {
 		}
 		sec := metric.SecOf(p.o.Clock.Now())
 		err := p.Tick(sec)
+		p.ticking.tell(p.o.Log, err, "what came lately is in memory only; it is tried again every second", "what came lately is written again")
 		if sec >= due || p.agg.Entries() >= maxEntries+maxEntriesPerSeries*p.agg.Registry.Len() {
 			if sec >= due {
 				due = (sec + 1).Ceil(interval)
 			}
-			if err == nil {
+			if err == nil { // else it would fail for the same reason
 				err = p.Flush(p.watermark())
+				p.committing.tell(p.o.Log, err, "what came lately cannot be stored; it is kept, and tried again with the next flush", "what came lately is stored again")
 			}
 		}
-		p.complain(err)
 		p.expire(ctx)
 	}
-}
-
-// complain logs the first of several errors that say the same, and their end.
-func (p *Pump) complain(err error) {
-	text := ""
-	if err != nil {
-		text = err.Error()
-	}
-	switch {
-	case text == p.complaint:
-		return
-	case err != nil:
-		p.o.Log.Error("what came lately is in memory only; it is tried again every second", "error", err)
-	default:
-		p.o.Log.Info("what came lately is written again")
-	}
-	p.complaint = text
 }
 
 // Tick packs the second that has just ended, and journals what came. The loop
