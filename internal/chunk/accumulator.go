@@ -85,9 +85,7 @@ func (a *Accumulator) decode(b []byte) {
 		if a.damage.Operands += d.Operands; a.damage.Operands < d.Operands {
 			a.damage.Operands = 1<<64 - 1
 		}
-		for _, k := range d.Kept {
-			a.damage.keep(k)
-		}
+		a.damage.keepAll(d.Kept)
 		if b = d.Good; len(b) == 0 {
 			return
 		}
@@ -232,7 +230,7 @@ func (a *Accumulator) finish(last, columned bool) []byte {
 		if k, ok := KindOf(a.alone); !last || ok && a.alone[0] == columns+byte(k) || ok && len(a.alone) < minColumn*2 {
 			return a.alone
 		}
-		if a.alone[0] == isolated {
+		if len(a.alone) > 0 && a.alone[0] == isolated {
 			return a.alone
 		}
 		a.state = several

@@ -1,6 +1,8 @@
 package chunk
 
 import (
+	"bytes"
+	"encoding/binary"
 	"maps"
 	"math"
 	"math/rand"
@@ -168,6 +170,50 @@ func TestDamageIsBounded(t *testing.T) {
 	require.NoError(t, err)
 	require.EqualValues(t, 100, d.Operands)
 	require.Equal(t, operands[0], d.Kept[0])
+}
+
+// TestAnEmptyOperandIsDamage: Pebble may hand one to a merge, also alone and for the last time.
+func TestAnEmptyOperandIsDamage(t *testing.T) {
+	for _, last := range []bool{false, true} {
+		out := merge(last, []byte{})
+		if last {
+			d, err := DamageOf(out)
+			require.NoError(t, err)
+			require.Equal(t, []any{uint64(1), [][]byte{{}}, []byte{}}, []any{d.Operands, d.Kept, d.Good})
+		} else {
+			require.Empty(t, out)
+		}
+	}
+}
+
+// emptyDamage is a frame that keeps n operands without a byte.
+func emptyDamage(n int) []byte {
+	b := binary.AppendUvarint([]byte{FormatDamaged}, uint64(n))
+	return append(binary.AppendUvarint(b, uint64(n)), make([]byte, n)...)
+}
+
+// TestDamageThatNobodyWrites is damage itself: a frame that keeps more than is ever kept, which
+// would take a minute in each merge, or that holds none.
+func TestDamageThatNobodyWrites(t *testing.T) {
+	for _, b := range [][]byte{
+		emptyDamage(maxKept + 1), emptyDamage(0), append(emptyDamage(0), Run(metric.Counter), 0, 2),
+		append(binary.AppendUvarint([]byte{FormatDamaged, 1, 1}, maxKept), make([]byte, maxKept)...),
+		bytes.Repeat([]byte{FormatDamaged}, 200<<10),
+	} {
+		_, err := DamageOf(b)
+		require.Error(t, err, "%.8x", b)
+		d, err := DamageOf(merge(true, b, []byte{Run(metric.Counter), 0, 2}))
+		require.NoError(t, err)
+		require.EqualValues(t, 1, d.Operands)
+		require.Equal(t, []byte{Run(metric.Counter), 0, 2}, d.Good)
+	}
+	// The most that is kept, again and again: it takes long if it is put together one by one.
+	most := emptyDamage(maxKept)
+	operands := slices.Repeat([][]byte{most}, 3)
+	d, err := DamageOf(merge(true, operands...))
+	require.NoError(t, err)
+	require.EqualValues(t, 3*maxKept, d.Operands)
+	require.Len(t, d.Kept, maxKept)
 }
 
 var kinds = []metric.Kind{metric.Gauge, metric.Distribution, metric.Set}
