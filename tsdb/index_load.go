@@ -122,7 +122,7 @@ func (x *index) loadPart(part entries) error {
 			if e.prefix == prefixSeries {
 				key = seriesKey(e.metric, e.series)
 			}
-			return fmt.Errorf("key %x: %w", key, err)
+			return fmt.Errorf("key %x: %w; it is damaged: check the disk, and restore a backup with 'cairn restore'", key, err)
 		}
 		at = e.end
 	}
@@ -162,11 +162,18 @@ func (x *index) loadEntry(e entry, v string) error {
 			return fmt.Errorf("series numbers are from 1 to %d", maxSeries)
 		case e.series <= uint32(len(x.metricOf)) && x.metricOf[e.series-1] != 0:
 			return fmt.Errorf("series %d is there twice", e.series)
+		case e.series > uint32(len(x.metricOf))+maxSeriesGap:
+			return fmt.Errorf("series %d comes when the highest is %d: more numbers are unused than there can be", e.series, len(x.metricOf))
 		}
 		x.addSeries(m, metric.Tagset(v), e.series)
 	}
 	return nil
 }
 
-// maxMetricGap bounds what a damaged number costs: a list by number is made.
-const maxMetricGap = 16 << 20
+// They bound what a damaged number costs: lists by number are made. Numbers are used again, the
+// smallest first, so that they are dense; but those of a metric's series lie between those
+// of metrics that are read later.
+const (
+	maxMetricGap = 16 << 20
+	maxSeriesGap = 64 << 20 // 8 bytes each
+)
