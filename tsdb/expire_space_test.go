@@ -45,7 +45,7 @@ func TestExpiryGivesSpaceBack(t *testing.T) {
 		if now := tableBytes(s); now > before {
 			written += now - before
 		}
-		got, err := s.Expire(begin+metric.UnixSec(h+1)*3600, time.Hour)
+		got, err := s.Expire(begin+metric.UnixSec(h+1)*3600, time.Hour, false)
 		require.NoError(t, err)
 		expired += got.Events
 	}
@@ -72,13 +72,13 @@ func TestManyRangesGoOn(t *testing.T) {
 	require.NoError(t, b.Add(r, sums))
 	require.NoError(t, b.Commit())
 	b.Publish()
-	got, err := s.Expire(1_700_000_000, 0)
+	got, err := s.Expire(1_700_000_000, 0, false)
 	require.NoError(t, err)
 	require.True(t, got.More)
 	require.Equal(t, maxDeletions, got.Ranges)
 	for passes := 0; got.More; passes++ {
 		require.Less(t, passes, 5)
-		got, err = s.Expire(1_700_000_000, time.Minute)
+		got, err = s.Expire(1_700_000_000, time.Minute, false)
 		require.NoError(t, err)
 	}
 	require.EqualValues(t, maxDeletions+10, s.Totals().Expired)

@@ -20,7 +20,7 @@ import (
 func TestRetentionClock(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		now := metric.UnixSec(rapid.Int64Range(1, 2_000_000_000).Draw(t, "begin"))
-		clock := nextClock(0, now, 0)
+		clock := nextClock(0, now, 0, usualSpeed)
 		require.Equal(t, now, clock, "a new store begins at now")
 		for range rapid.IntRange(1, 30).Draw(t, "passes") {
 			passed := time.Duration(rapid.Int64Range(0, 1000).Draw(t, "passed")) * time.Second
@@ -31,11 +31,13 @@ func TestRetentionClock(t *testing.T) {
 			case 1:
 				passed = 0 // a restart
 			}
-			next := nextClock(clock, now, passed)
+			speed := rapid.SampledFrom([]int64{usualSpeed, sureSpeed}).Draw(t, "speed")
+			next := nextClock(clock, now, passed, speed)
+			most := metric.UnixSec(speed * int64(passed/time.Second))
 			require.GreaterOrEqual(t, next, clock, "it went back")
-			require.LessOrEqual(t, next-clock, metric.UnixSec(2*passed/time.Second), "it went too fast")
+			require.LessOrEqual(t, next-clock, most, "it went too fast")
 			require.LessOrEqual(t, next, max(now, clock), "it is ahead")
-			if clock <= now && passed > 0 && now-clock <= metric.UnixSec(2*passed/time.Second) {
+			if clock <= now && passed > 0 && now-clock <= most {
 				require.Equal(t, now, next, "it did not catch up")
 			}
 			clock = next
@@ -243,12 +245,12 @@ func TestRetentionAgainstOracle(t *testing.T) {
 			case 2, 3:
 				passed := []int{0, 60, 3600, 5 * 3600, 86400, 20 * 86400}[pick(6)]
 				now += metric.UnixSec(passed)
-				got, err := s.Expire(now, time.Duration(passed)*time.Second)
+				got, err := s.Expire(now, time.Duration(passed)*time.Second, false)
 				require.NoError(t, err)
 				require.False(t, got.More)
-				want.expire(nextClock(want.clock, now, time.Duration(passed)*time.Second))
+				want.expire(nextClock(want.clock, now, time.Duration(passed)*time.Second, usualSpeed))
 				require.Equal(t, want.clock, got.Clock)
-				again, err := s.Expire(now, 0)
+				again, err := s.Expire(now, 0, false)
 				require.NoError(t, err)
 				require.Zero(t, again.Ranges, "it deletes again")
 			case 4:

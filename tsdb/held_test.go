@@ -98,7 +98,7 @@ func TestHeldIsThere(t *testing.T) {
 			case 2, 3:
 				passed := []int{0, 3600, 86400, 20 * 86400}[pick(4)]
 				now += metric.UnixSec(passed)
-				_, err := s.Expire(now, time.Duration(passed)*time.Second)
+				_, err := s.Expire(now, time.Duration(passed)*time.Second, false)
 				require.NoError(t, err)
 			case 4, 5:
 				require.NoError(t, s.Close())

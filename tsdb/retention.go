@@ -11,15 +11,22 @@ import (
 	"cairn/internal/metric"
 )
 
+// How many seconds the retention's clock may move on in one. 30 days are made up for in 30, and
+// where it is sure that they have passed, in 30 hours.
+const (
+	usualSpeed = 2
+	sureSpeed  = 24
+)
+
 // nextClock returns what the retention's clock shows at a pass, and what it showed at
 // the last one, 0: none. passed is how long ago that was in this process, on a clock that does not jump;
-// 0 at the first pass. It never goes back, and no faster than twice the time that passed, so
+// 0 at the first pass. It never goes back, and no faster than speed times the time that passed, so
 // that a wall clock that was set ahead deletes nothing; after a long stop it catches up.
-func nextClock(last, now metric.UnixSec, passed time.Duration) metric.UnixSec {
+func nextClock(last, now metric.UnixSec, passed time.Duration, speed int64) metric.UnixSec {
 	if last == 0 {
 		return now
 	}
-	return max(last, min(now, last+metric.UnixSec(2*max(0, passed)/time.Second)))
+	return max(last, min(now, last+metric.UnixSec(speed*int64(max(0, passed)/time.Second))))
 }
 
 // stored is the policy as the store keeps it:

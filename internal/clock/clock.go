@@ -29,6 +29,17 @@ func (s *System) Now() time.Time {
 	return s.base.Add(time.Since(s.base)).UTC()
 }
 
+// maxApart is how far the wall clock may be from a System's, which does not follow its steps.
+const maxApart = time.Minute
+
+// Sure reports whether others confirm what the clock shows: the kernel says that the wall clock is
+// synchronized, and the two agree. False also means that it is not known.
+func (s *System) Sure() bool { return synchronized() && s.agrees(time.Now()) }
+
+func (s *System) agrees(wall time.Time) bool {
+	return wall.Round(0).Sub(s.Now().Round(0)).Abs() <= maxApart // Round strips the monotonic reading
+}
+
 // Manual is a clock for tests. It is safe for concurrent use.
 type Manual struct {
 	mu  sync.Mutex // guards now

@@ -18,6 +18,15 @@ func TestSystemFollowsTheMonotonicClock(t *testing.T) {
 	})
 }
 
+// TestSystemDoesNotAgreeWithAStep: it is unsure once the wall clock has been set by more than a minute.
+func TestSystemDoesNotAgreeWithAStep(t *testing.T) {
+	c := NewSystem()
+	for by, agrees := range map[time.Duration]bool{0: true, 30 * time.Second: true, -30 * time.Second: true, 2 * time.Minute: false, -2 * time.Minute: false, 720 * time.Hour: false} {
+		wall := time.Unix(0, c.Now().UnixNano()).Add(by) // without a monotonic reading, as after a step
+		require.Equal(t, agrees, c.agrees(wall), by)
+	}
+}
+
 func TestManual(t *testing.T) {
 	c := NewManual(time.Unix(100, 0))
 	require.Equal(t, c.Now(), c.Now())

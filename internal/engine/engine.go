@@ -152,10 +152,14 @@ func Open(o Options) (_ *Engine, err error) {
 	e.before = e.Store.Totals()
 	e.lost = lostOf(e.before)
 	e.Batches = e.newBatches()
+	sure := func() bool { return false }
+	if c, ok := o.Clock.(*clock.System); ok {
+		sure = c.Sure
+	}
 	e.Pump = flush.New(e.Agg, e.Store, flush.Options{
 		Clock: o.Clock, Grace: o.Grace, Interval: o.FlushInterval, Log: o.Log, Annotations: e.notesSince, Noted: noted,
 		Journal: &flush.Journal{Log: e.Journal, Series: e.series, Run: e.run, Freeze: e.Batches.Freeze, DeltaBody: o.deltaBody},
-		Beside:  e.beside, Short: e.disk.short, Hold: e.replaying.Load,
+		Beside:  e.beside, Short: e.disk.short, Hold: e.replaying.Load, Sure: sure,
 	})
 	return e, nil
 }

@@ -14,10 +14,15 @@ import (
 // hour, and a pass that finds nothing costs one sync.
 const expireEvery = time.Minute
 
+// sureAfter is how long other clocks must have confirmed the wall clock, at each pass, until the
+// retention's clock follows it faster: time to see, and to set right, one that is not.
+const sureAfter = 3 * time.Hour
+
 // expiry is what the pump knows of its passes; guarded by Pump.flushing, but for due and
 // expiring, which are the loop's, and those at the end.
 type expiry struct {
-	last     time.Time // of the last pass, with its monotonic reading; zero: there was none
+	last     time.Time     // of the last pass, with its monotonic reading; zero: there was none
+	sure     time.Duration // how long the clock was confirmed, until the last pass
 	due      time.Time
 	expiring complaint
 
@@ -39,12 +44,16 @@ func (p *Pump) Expire() error {
 	if !p.expiry.last.IsZero() {
 		passed = max(0, now.Sub(p.expiry.last))
 	}
+	sure := time.Duration(0)
+	if p.o.Sure != nil && p.o.Sure() {
+		sure = p.expiry.sure + passed
+	}
 	// Also on a disk that is nearly full: it is what makes room.
-	done, err := p.store.Expire(metric.SecOf(now), passed)
+	done, err := p.store.Expire(metric.SecOf(now), passed, sure > sureAfter)
 	if err != nil {
 		return err
 	}
-	p.expiry.last = now
+	p.expiry.last, p.expiry.sure = now, sure
 	p.republish(func() {}) // readers go by the clock of their snapshot, so also if nothing was deleted
 	if done.Ranges == 0 && done.Events == 0 {
 		return nil

@@ -37,6 +37,8 @@ type Options struct {
 	// Short says why nothing may be written now: the disk is nearly full. nil, or an
 	// error.
 	Short func() error
+	// Sure reports whether other clocks confirm what Clock shows. nil: that is not known.
+	Sure func() bool
 	// Hold reports whether flushes must wait: the stripes do not have all that is
 	// below the journal's end yet. nil: never.
 	Hold func() bool

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package clock
+
+// synchronized is not known here.
+func synchronized() bool { return false }
