@@ -146,7 +146,7 @@ func (w *inspection) tier(ctx context.Context, sn *Snapshot, t metric.Tier) erro
 		if err != nil {
 			w.out.damaged(fmt.Errorf("tier %s, partition %d (key %x) cannot be read to its end: %w", t, partition, appendChunkKey(nil, t, partition, 0, 0)[:5], err))
 		}
-		partition, ok, err = sn.NextPartition(t, partition+1)
+		partition, ok, err = sn.PartitionAfter(t, partition)
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -251,4 +252,24 @@ func TestShareAddsUp(t *testing.T) {
 	require.Equal(t, uint64(1<<63), Share(1<<63, 7, 7))
 	require.Equal(t, uint64(3), Share(10, 1, 3))
 	require.Equal(t, uint64(10), Share(10, 9, 3), "more than all is all")
+}
+
+// TestTheVeryLastPartitionIsTheEnd: a damaged key of it does not begin the tier anew for ever.
+func TestTheVeryLastPartitionIsTheEnd(t *testing.T) {
+	fs := vfs.NewMem()
+	s := open(t, fs)
+	for _, partition := range []uint32{7, math.MaxUint32} {
+		require.NoError(t, s.db.Set(appendChunkKey(nil, metric.Tier1s, partition, 1, 1), []byte{chunk.Run(metric.Counter), 0, 2}, pebble.Sync))
+	}
+	sn := s.Snapshot()
+	p, ok, err := sn.PartitionAfter(metric.Tier1s, 7)
+	require.NoError(t, err)
+	require.True(t, ok)
+	require.EqualValues(t, math.MaxUint32, p)
+	_, ok, err = sn.PartitionAfter(metric.Tier1s, p)
+	require.NoError(t, err)
+	require.False(t, ok)
+	require.NoError(t, sn.Close())
+	require.NoError(t, s.Close())
+	require.Len(t, inspect(t, fs).Damaged, 2, "of a metric that is not known")
 }

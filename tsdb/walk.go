@@ -44,6 +44,14 @@ func (sn *Snapshot) NextPartition(t metric.Tier, p uint32) (next uint32, ok bool
 	return next, ok, nil
 }
 
+// PartitionAfter is NextPartition from behind p on. Damage may have named the very last one.
+func (sn *Snapshot) PartitionAfter(t metric.Tier, p uint32) (next uint32, ok bool, err error) {
+	if p == math.MaxUint32 {
+		return 0, false, nil
+	}
+	return sn.NextPartition(t, p+1)
+}
+
 // Chunk is all that one series holds in one partition. It is only valid during the
 // call that it is given to.
 type Chunk struct {

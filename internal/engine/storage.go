@@ -140,7 +140,7 @@ func (e *Engine) measure(now time.Time) (out *Storage, err error) {
 	for _, t := range metric.Tiers {
 		st := StorageTier{Tier: t.String(), Kept: e.kept(t), Bytes: u.Tiers[t-1]}
 		p, ok, err := sn.NextPartition(t, 0)
-		for ; ok && err == nil; p, ok, err = sn.NextPartition(t, p+1) {
+		for ; ok && err == nil; p, ok, err = sn.PartitionAfter(t, p) {
 			if st.Partitions++; st.Oldest == nil {
 				oldest := int64(t.Start(p))
 				st.Oldest = &oldest
