@@ -22,7 +22,9 @@ type LimitError struct {
 // Error implements error.
 func (e *LimitError) Error() string { return e.Sentence }
 
-func limitErrorf(format string, args ...any) error { return &LimitError{Sentence: fmt.Sprintf(format, args...)} }
+func limitErrorf(format string, args ...any) error {
+	return &LimitError{Sentence: fmt.Sprintf(format, args...)}
+}
 
 const (
 	// maxCells bounds the columns of one query, groups times points: 128 MB.
