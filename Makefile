@@ -67,9 +67,10 @@ fuzz: ## fuzz the parsers and the codecs, FUZZTIME (1m) each
 	go test -run '^$$' -fuzz '^FuzzGauge$$' -fuzztime $(FUZZTIME) ./internal/bucket
 	go test -run '^$$' -fuzz '^FuzzDistribution$$' -fuzztime $(FUZZTIME) ./internal/bucket
 	go test -run '^$$' -fuzz '^FuzzSet$$' -fuzztime $(FUZZTIME) ./internal/bucket
+	go test -run '^$$' -fuzz '^FuzzPromQL$$' -fuzztime $(FUZZTIME) ./query/promql
 
-bench: ## benchmarks of the hot path and of the store
-	go test -run '^$$' -bench . -benchmem -count 6 ./agg ./ingest ./tsdb ./internal/chunk ./internal/bucket
+bench: ## benchmarks of the hot path, of the store and of PromQL
+	go test -run '^$$' -bench . -benchmem -count 6 ./agg ./ingest ./tsdb ./internal/chunk ./internal/bucket ./query/promql
 
 bench-ingest: ## CPU time and memory beside a null sink (Linux, two cores, gcc); see docs/performance.md
 	@go run ./internal/bench/ingest -tools $(BENCH) $(BENCH_ARGS)

@@ -1,0 +1,289 @@
+package promql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"time"
+
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
+
+	"cairn/internal/clock"
+	"cairn/internal/metric"
+	"cairn/query"
+)
+
+const (
+	// Lookback is how old the reading of a gauge may be.
+	Lookback = 5 * time.Minute
+	// InstantWindow is the bucket that an instant query shows of a counter, in place of the step
+	// that it does not have.
+	InstantWindow = time.Minute
+	// MaxSamples is how many values may be in memory at once: 16 bytes each.
+	MaxSamples = 50_000_000
+	// subqueryStep is that of subqueries without one.
+	subqueryStep = time.Minute
+	// MaxPoints is how many points a series of an answer may have, as in Prometheus.
+	MaxPoints = 11_000
+	// MaxQuery is how many bytes a query's text may have.
+	MaxQuery = 64 << 10
+)
+
+// Engine evaluates PromQL. Make it with New.
+type Engine struct {
+	exec   *query.Executor
+	clock  clock.Clock
+	parser parser.Parser
+	trees  *handover
+	engine *promql.Engine
+	// general has nothing summed up in the executor: for tests, which compare.
+	general bool
+}
+
+// New returns an engine over an executor, within whose limits it stays. It starts nothing.
+func New(x *query.Executor, c clock.Clock, log *slog.Logger) *Engine {
+	p := newParser()
+	e := &Engine{exec: x, clock: c, parser: p, trees: &handover{Parser: p, trees: make(map[string]parser.Expr)}}
+	timeout := x.Limits.Time
+	if timeout <= 0 {
+		timeout = time.Hour // who asks has a context
+	}
+	e.engine = promql.NewEngine(promql.EngineOpts{
+		Logger: log, MaxSamples: MaxSamples, Timeout: timeout, LookbackDelta: Lookback,
+		NoStepSubqueryIntervalFn: func(int64) int64 { return subqueryStep.Milliseconds() },
+		EnableAtModifier:         true, EnableNegativeOffset: true, EnableDelayedNameRemoval: true,
+		Parser: e.trees,
+	})
+	return e
+}
+
+// newParser returns a parser of all that Prometheus has, names with dots included, but for
+// info: it selects while it is evaluated.
+func newParser() parser.Parser {
+	functions := maps.Clone(parser.Functions)
+	delete(functions, "info")
+	return parser.NewParser(parser.Options{
+		EnableExperimentalFunctions: true, EnableBinopFillModifiers: true, EnableUnquotedUTF8Names: true, Functions: functions,
+	})
+}
+
+// Query is one PromQL query.
+type Query struct {
+	Text string
+	// Start and End are both the time of an instant query, whose Step is 0.
+	Start, End time.Time
+	Step       time.Duration
+	Lookback   time.Duration // of gauges; 0: the constant
+	Limit      int           // series of the answer; 0: no limit
+}
+
+// BadQuery says what is wrong with a query.
+type BadQuery struct{ Sentence string }
+
+// Error implements error.
+func (e *BadQuery) Error() string { return e.Sentence }
+
+func badf(format string, args ...any) error { return &BadQuery{fmt.Sprintf(format, args...)} }
+
+// CanceledError and TimeoutError say that a query ended early.
+type (
+	CanceledError struct{ Sentence string }
+	TimeoutError  struct{ Sentence string }
+)
+
+// Error implements error.
+func (e *CanceledError) Error() string { return e.Sentence }
+
+// Error implements error.
+func (e *TimeoutError) Error() string { return e.Sentence }
+
+// ExecutionError says why a query cannot be evaluated, such as series that match twice.
+type ExecutionError struct{ Sentence string }
+
+// Error implements error.
+func (e *ExecutionError) Error() string { return e.Sentence }
+
+// session is one query under way.
+type session struct {
+	e        *Engine
+	rd       *query.Reading
+	names    *names
+	now      int64 // seconds
+	lookback int64 // seconds
+	plans    []*plan
+	warnings []string
+}
+
+// Run answers q. Its errors are *BadQuery, *query.LimitError, *ExecutionError, *TimeoutError,
+// *CanceledError, or what keeps the executor from working.
+func (e *Engine) Run(ctx context.Context, q Query) (*Result, error) {
+	tree, err := e.parse(q.Text)
+	if err != nil {
+		return nil, err
+	}
+	if err := q.check(tree); err != nil {
+		return nil, err
+	}
+	s := e.session(&q)
+	pq, err := s.prepared(ctx, &q, tree)
+	if err != nil {
+		return nil, early(ctx, err)
+	}
+	return s.evaluate(ctx, &q, pq)
+}
+
+func (e *Engine) session(q *Query) *session {
+	s := &session{e: e, now: e.clock.Now().Unix(), lookback: int64(Lookback / time.Second)}
+	if q.Lookback > 0 {
+		s.lookback = int64(max(time.Second, q.Lookback) / time.Second)
+	}
+	return s
+}
+
+// prepared returns a query of the engine that reads nothing any more.
+func (s *session) prepared(ctx context.Context, q *Query, tree parser.Expr) (promql.Query, error) {
+	from, token, err := s.read(ctx, q, tree)
+	if err != nil {
+		return nil, err
+	}
+	opts := promql.NewPrometheusQueryOpts(false, time.Duration(s.lookback)*time.Second, nil)
+	var pq promql.Query
+	if q.Step == 0 {
+		pq, err = s.e.engine.NewInstantQuery(ctx, from, opts, token, q.Start)
+	} else {
+		pq, err = s.e.engine.NewRangeQuery(ctx, from, opts, token, q.Start, q.End, q.Step)
+	}
+	if err != nil {
+		return nil, &BadQuery{err.Error()}
+	}
+	return pq, nil
+}
+
+func (q *Query) check(tree parser.Expr) error {
+	if q.Step == 0 {
+		return nil
+	}
+	if t := tree.Type(); t != parser.ValueTypeVector && t != parser.ValueTypeScalar {
+		return badf("invalid parameter \"query\": invalid expression type %q for range query, must be Scalar or instant Vector", parser.DocumentedType(t))
+	}
+	if q.End.Sub(q.Start)/q.Step > MaxPoints {
+		return badf("exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)")
+	}
+	return nil
+}
+
+// read rewrites the tree, and reads what its selectors are for, all of it in one view.
+func (s *session) read(ctx context.Context, q *Query, tree parser.Expr) (all *querier, token string, err error) {
+	if s.rd, err = s.e.exec.Begin(ctx); err != nil {
+		return nil, "", err
+	}
+	defer s.rd.Close()
+	s.names = &names{rd: s.rd}
+	tree, err = promql.PreprocessExpr(tree, q.Start, q.End, q.Step)
+	if err != nil {
+		return nil, "", &BadQuery{err.Error()}
+	}
+	if tree, err = s.rewrite(tree, scopeOf(q)); err != nil {
+		return nil, "", err
+	}
+	all = &querier{}
+	for _, p := range s.plans {
+		of, err := p.fill(ctx)
+		if err != nil {
+			return nil, "", err
+		}
+		all.of = append(all.of, of)
+	}
+	if why := s.rd.Incomplete(); why != "" {
+		s.warn(why)
+	}
+	return all, s.e.trees.put(tree), nil
+}
+
+func (s *session) evaluate(ctx context.Context, q *Query, pq promql.Query) (*Result, error) {
+	res := pq.Exec(ctx)
+	if res.Err != nil {
+		defer pq.Close()
+		switch err := early(ctx, res.Err).(type) {
+		case *query.LimitError, *BadQuery, *TimeoutError, *CanceledError:
+			return nil, err
+		}
+		return nil, &ExecutionError{res.Err.Error()}
+	}
+	out := &Result{value: res.Value, close: pq.Close, warnings: s.warnings}
+	warnings, infos := res.Warnings.AsStrings(q.Text, 10, 10)
+	out.warnings = append(out.warnings, warnings...)
+	out.infos = infos
+	if m, ok := res.Value.(promql.Matrix); ok && len(m) > 1 {
+		out.times = timesOf(q)
+	}
+	if q.Limit > 0 && out.truncate(q.Limit) {
+		out.warnings = append(out.warnings, "results truncated due to limit")
+	}
+	return out, nil
+}
+
+// early returns err as one of the errors that Run names, if it is one of them.
+func early(ctx context.Context, err error) error {
+	var limit *query.LimitError
+	var bad *BadQuery
+	var timeout promql.ErrQueryTimeout
+	var canceled promql.ErrQueryCanceled
+	var many promql.ErrTooManySamples
+	var held promql.ErrStorage
+	switch {
+	case errors.As(err, &limit):
+		return limit
+	case errors.As(err, &bad):
+		return bad
+	case errors.As(err, &many):
+		return &query.LimitError{Sentence: fmt.Sprintf("this query has more than %d values in memory at once: filter, aggregate, or take a longer step or a shorter range", MaxSamples)}
+	case errors.As(err, &timeout), errors.Is(err, context.DeadlineExceeded):
+		return &TimeoutError{"the query took longer than it may and was stopped; ask for a shorter range, a longer step or fewer series"}
+	case errors.As(err, &canceled), errors.Is(err, context.Canceled):
+		return &CanceledError{"the query was canceled"}
+	case errors.As(err, &held):
+		return err
+	case ctx.Err() != nil:
+		return ctx.Err()
+	}
+	return err
+}
+
+// warn adds a warning, once.
+func (s *session) warn(text string) {
+	for _, w := range s.warnings {
+		if w == text {
+			return
+		}
+	}
+	s.warnings = append(s.warnings, text)
+}
+
+// warnWidened says that windows are other than what was asked for.
+func (s *session) warnWidened(t metric.Tier, asked, width int64) {
+	if asked == width {
+		s.warn(fmt.Sprintf("only %s buckets are left of a part of the range, so windows end at whole ones", t))
+		return
+	}
+	s.warn(fmt.Sprintf("only %s buckets are left of a part of the range, so windows of %s are %s long and end at whole buckets",
+		t, metric.Span(asked), metric.Span(width)))
+}
+
+// finestKept returns the finest tier that is kept of all of some metrics.
+func (s *session) finestKept(ids []metric.ID) metric.Tier {
+	for _, t := range metric.Tiers {
+		kept := true
+		for _, id := range ids {
+			h := s.rd.Held(id)
+			kept = kept && h.Keeps(t)
+		}
+		if kept {
+			return t
+		}
+	}
+	return 0
+}

@@ -1,0 +1,46 @@
+package promql
+
+import (
+	"encoding/json"
+	"math"
+	"strconv"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+// TestNumbers: numbers are written as Prometheus writes them.
+func TestNumbers(t *testing.T) {
+	want := func(v float64) string {
+		form := byte('f')
+		if abs := math.Abs(v); abs != 0 && (abs < 1e-6 || abs >= 1e21) && !math.IsInf(v, 0) {
+			form = 'e'
+		}
+		return strconv.FormatFloat(v, form, -1, 64)
+	}
+	for _, v := range []float64{
+		0, math.Copysign(0, -1), 1, 9, 10, 99, 100, 999, 1000, 9999, 10_000, 123_456, -1, -10_000, 0.5, 1 << 53, 1<<53 + 2, -1 << 60,
+		1e20, 1e21, 1e-6, 1e-7, math.NaN(), math.Inf(1), math.Inf(-1), math.MaxFloat64, math.SmallestNonzeroFloat64,
+	} {
+		require.Equal(t, want(v), string(appendDigits(nil, v)))
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		v := rapid.OneOf(rapid.Float64(), rapid.Custom(func(t *rapid.T) float64 { return float64(rapid.Int64().Draw(t, "n")) })).Draw(t, "v")
+		require.Equal(t, want(v), string(appendDigits(nil, v)))
+	})
+}
+
+func TestTimesAndStrings(t *testing.T) {
+	for ms, want := range map[int64]string{0: "0", 1: "0.001", 1700000000000: "1700000000", 1700000000050: "1700000000.050", -1500: "-1.500"} {
+		require.Equal(t, want, string(appendTime(nil, ms)))
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		s := rapid.OneOf(rapid.String(), rapid.StringOf(rapid.RuneFrom([]rune("a\"\\\n\t\x00\x1f\x7f\u2028é"))), rapid.Custom(func(t *rapid.T) string {
+			return string(rapid.SliceOf(rapid.Byte()).Draw(t, "bytes"))
+		})).Draw(t, "s")
+		var back string
+		require.NoError(t, json.Unmarshal(AppendString(nil, s), &back))
+		require.Equal(t, string([]rune(s)), back) // what is no UTF-8 is replaced
+	})
+}
