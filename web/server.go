@@ -17,6 +17,7 @@ import (
 	"cairn/internal/clock"
 	"cairn/internal/metric"
 	"cairn/query"
+	"cairn/query/promql"
 )
 
 // Options connects a Server to what it serves.
@@ -73,15 +74,18 @@ type Server struct {
 	listener net.Listener
 	assets   map[string]*asset
 	routes   map[string]route
-	gate     gate
-	activity *query.Activity
-	base     context.Context // of queries
-	abandon  context.CancelFunc
-	hub      *hub
-	ready    atomic.Bool
-	closing  atomic.Bool
-	started  bool
-	done     chan struct{}
+	prom     *promql.Engine // nil: there is no Executor
+	// promRoutes is the table of Prometheus' API.
+	promRoutes map[string]promRoute
+	gate       gate
+	activity   *query.Activity
+	base       context.Context // of queries
+	abandon    context.CancelFunc
+	hub        *hub
+	ready      atomic.Bool
+	closing    atomic.Bool
+	started    bool
+	done       chan struct{}
 }
 
 // Listen binds address. Start starts to answer.
@@ -113,7 +117,10 @@ func New(l net.Listener, o Options) (_ *Server, err error) {
 	if s.assets, err = loadAssets(); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	s.routes = s.table()
+	s.routes, s.promRoutes = s.table(), s.promTable()
+	if o.Executor != nil {
+		s.prom = promql.New(o.Executor, o.Clock, o.Log)
+	}
 	s.http = &fasthttp.Server{
 		Handler:                      s.handle,
 		ErrorHandler:                 s.malformed,
@@ -252,6 +259,9 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 			h.Set("Cache-Control", "no-store")
 			r.serve(ctx)
 		}
+		return
+	}
+	if s.prometheus(ctx, path) {
 		return
 	}
 	if strings.HasPrefix(path, "/api/") {
