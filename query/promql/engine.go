@@ -22,14 +22,19 @@ const (
 	// InstantWindow is the bucket that an instant query shows of a counter, in place of the step
 	// that it does not have.
 	InstantWindow = time.Minute
-	// MaxSamples is how many values may be in memory at once: 16 bytes each.
-	MaxSamples = 50_000_000
+	// MaxSamples is how many values the engine may have in memory at once: 256 MB, as much as
+	// the buckets of a query may take. Several queries run at once.
+	MaxSamples = 16 << 20
 	// subqueryStep is that of subqueries without one.
 	subqueryStep = time.Minute
 	// MaxPoints is how many points a series of an answer may have, as in Prometheus.
 	MaxPoints = 11_000
-	// MaxQuery is how many bytes a query's text may have.
-	MaxQuery = 64 << 10
+	// MaxQuery is how many bytes a query's text may have. The parser's time grows with the square of
+	// operators: it takes up to 150 ms for as many.
+	MaxQuery = 16 << 10
+	// MaxDepth is how deep a query may be nested, of which a chain of operators is one level each.
+	// Each level is indented where it is formatted.
+	MaxDepth = 1000
 )
 
 // Engine evaluates PromQL. Make it with New.

@@ -275,6 +275,7 @@ func TestErrors(t *testing.T) {
 	for text, says := range map[string]string{
 		`sum(`: "parse error", `{}`: "at least one non-empty matcher", `info(heap)`: "unknown function", `rate(heap[5m] anchored)`: "no meaning here",
 		`api_requests{code=~"` + strings.Repeat("a", 5000) + `"}`: "4096 are allowed", strings.Repeat("1+", MaxQuery): "are allowed",
+		strings.Repeat("(", 2_000) + "1" + strings.Repeat(")", 2_000): "levels deep", strings.Repeat("1+", 2_000) + "1": "levels deep",
 	} {
 		err := run(w.executor(), context.Background(), text)
 		require.ErrorAs(t, err, &bad, text)

@@ -36,6 +36,14 @@ func (e *Engine) parse(text string) (parser.Expr, error) {
 	if err != nil {
 		return nil, badf("invalid parameter \"query\": %s", err)
 	}
+	depth := 0
+	parser.Inspect(tree, func(_ parser.Node, path []parser.Node) error {
+		depth = max(depth, len(path))
+		return nil
+	})
+	if depth > MaxDepth {
+		return nil, badf("the query is nested %d levels deep; %d are allowed", depth, MaxDepth)
+	}
 	return tree, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"cairn/internal/bucket"
@@ -63,7 +64,9 @@ type memorySeries struct {
 	tags    metric.Tagset
 	sums    map[metric.UnixSec]float64
 	buckets map[metric.UnixSec]bucket.Bucket
-	folded  [5]*folded // by tier
+
+	mu     sync.Mutex // guards folded
+	folded [5]*folded // by tier
 }
 
 // folded is the buckets of a tier, ascending.
@@ -124,6 +127,8 @@ func (m *memory) insert(name string, ts metric.Tagset, sec metric.UnixSec, hash 
 }
 
 func (s *memorySeries) fold(t metric.Tier) *folded {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.folded[t] != nil {
 		return s.folded[t]
 	}
