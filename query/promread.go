@@ -67,6 +67,9 @@ func (rd *Reading) FinestFor(ids []metric.ID, from metric.UnixSec) (c TierChoice
 	return c, ok
 }
 
+// Err is why the reading must end early; nil: it need not.
+func (rd *Reading) Err() error { return rd.ctx.Err() }
+
 // Metrics describes all metrics, in no order; one may come several times.
 func (rd *Reading) Metrics() (all []MetricInfo) {
 	for _, s := range rd.sources() {

@@ -2,6 +2,7 @@ package flush
 
 import (
 	"context"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"cairn/internal/matcher"
 	"cairn/internal/metric"
 	"cairn/query"
+	"cairn/query/promql"
 )
 
 // watching is a context that counts how often it is asked, which is before each value that an
@@ -75,4 +77,24 @@ func TestSlowFiltersAndManyNewSeries(t *testing.T) {
 	var limit *query.LimitError
 	require.ErrorAs(t, err, &limit)
 	require.ErrorContains(t, err, `too slow for the 20000 series of "m" that are new`)
+}
+
+// TestSlowFiltersOfPromQL: a query that has to let its view go begins again, and remembers.
+func TestSlowFiltersOfPromQL(t *testing.T) {
+	r := newRig(t, vfs.NewMem(), 1)
+	defer r.close()
+	const n = 2000
+	r.add(0, n, 0)
+	r.clock.Advance(time.Minute)
+	require.NoError(t, r.pump.Flush(begin+60))
+	e := promql.New(&query.Executor{Acquire: r.pump.View}, r.clock, slog.New(slog.DiscardHandler))
+	w := &watching{Context: context.Background(), p: r.pump}
+	res, err := e.Run(w, promql.Query{Text: `sum(increase({"m", k=~"(?:.?){990}[0-4]"}[2m]))`, Start: r.clock.Now(), End: r.clock.Now()})
+	require.NoError(t, err)
+	defer res.Close()
+	require.Contains(t, string(res.Append(nil)), `"1000"`)
+	require.Less(t, w.held, n/4)
+	found, _, err := e.Series(w, promql.Lookup{Match: []string{`{"m", k=~"(?:.?){991}[0-4]"}`}})
+	require.NoError(t, err)
+	require.Equal(t, n/2, found.Len())
 }

@@ -29,10 +29,30 @@ type matched struct {
 	filters filters
 }
 
-// find calls visit with the metrics that match, by one selector after another.
+// find calls visit with the metrics that match, by one selector after another; with some of
+// them perhaps more than once.
 func (e *Engine) find(ctx context.Context, q *Lookup, visit func(*query.Reading, matched) error) error {
+	for made := make(matchers); ; {
+		err := e.findIn(ctx, q, made, visit)
+		if err == nil {
+			return nil
+		}
+		if err := query.Settle(ctx, err); err != nil {
+			return early(ctx, err)
+		}
+	}
+}
+
+// findIn is find in one view.
+func (e *Engine) findIn(ctx context.Context, q *Lookup, made matchers, visit func(*query.Reading, matched) error) error {
 	sets := make([][]*labels.Matcher, 0, len(q.Match))
 	for _, text := range q.Match {
+		if len(text) > MaxQuery {
+			return badf("invalid parameter \"match[]\": it has %d bytes; %d are allowed", len(text), MaxQuery)
+		}
+		if err := checkRegexps(text); err != nil {
+			return err
+		}
 		ms, err := e.parser.ParseMetricSelector(text)
 		if err != nil {
 			return badf("invalid parameter \"match[]\": %s", err)
@@ -47,7 +67,7 @@ func (e *Engine) find(ctx context.Context, q *Lookup, visit func(*query.Reading,
 	}
 	rd, err := e.exec.Begin(ctx)
 	if err != nil {
-		return early(ctx, err)
+		return err
 	}
 	defer rd.Close()
 	seen := make(map[metric.ID]metric.UnixSec)
@@ -58,13 +78,15 @@ func (e *Engine) find(ctx context.Context, q *Lookup, visit func(*query.Reading,
 	}
 	n := &names{rd: rd}
 	for _, ms := range sets {
-		f, err := filtersOf(ms)
+		f, err := filtersOf(ms, made)
 		if err != nil {
 			return err
 		}
 		of := n.list()
 		if len(f.names) > 0 {
-			of = n.find(f.names)
+			if of, err = n.find(f.names); err != nil {
+				return err
+			}
 		}
 		for _, x := range of {
 			last := seen[x.id]
@@ -76,7 +98,7 @@ func (e *Engine) find(ctx context.Context, q *Lookup, visit func(*query.Reading,
 				return err
 			}
 			if err := visit(rd, m); err != nil {
-				return early(ctx, err)
+				return err
 			}
 		}
 	}
@@ -94,6 +116,9 @@ func (m *matched) each(rd *query.Reading, visit func([]query.GroupTag)) error {
 	}
 	var tags []query.GroupTag
 	for _, ts := range all {
+		if err := rd.Err(); err != nil {
+			return err
+		}
 		tags = groupTags(ts, tags)
 		if m.filters.pass(tags) {
 			visit(tags)
@@ -229,7 +254,7 @@ var kindTexts = map[metric.Kind]Metadata{
 
 // Metadata describes metrics by name, all of them if name is "".
 func (e *Engine) Metadata(ctx context.Context, name string, limit int) (out []Metadata, err error) {
-	var q Lookup
+	var q Lookup // which has no expression, so that each comes once
 	q.Start = math.Inf(-1)
 	err = e.find(ctx, &q, func(_ *query.Reading, m matched) error {
 		if m.part == whole && (name == "" || name == m.id.Name || name == sanitized(m.id.Name)) {

@@ -118,6 +118,7 @@ type session struct {
 	names    *names
 	now      int64 // seconds
 	lookback int64 // seconds
+	made     matchers
 	plans    []*plan
 	warnings []string
 }
@@ -125,19 +126,24 @@ type session struct {
 // Run answers q. Its errors are *BadQuery, *query.LimitError, *ExecutionError, *TimeoutError,
 // *CanceledError, or what keeps the executor from working.
 func (e *Engine) Run(ctx context.Context, q Query) (*Result, error) {
-	tree, err := e.parse(q.Text)
-	if err != nil {
-		return nil, err
+	for made := make(matchers); ; {
+		tree, err := e.parse(q.Text) // which is rewritten each time
+		if err != nil {
+			return nil, err
+		}
+		if err := q.check(tree); err != nil {
+			return nil, err
+		}
+		s := e.session(&q)
+		s.made = made
+		pq, err := s.prepared(ctx, &q, tree)
+		if err == nil {
+			return s.evaluate(ctx, &q, pq)
+		}
+		if err := query.Settle(ctx, err); err != nil {
+			return nil, early(ctx, err)
+		}
 	}
-	if err := q.check(tree); err != nil {
-		return nil, err
-	}
-	s := e.session(&q)
-	pq, err := s.prepared(ctx, &q, tree)
-	if err != nil {
-		return nil, early(ctx, err)
-	}
-	return s.evaluate(ctx, &q, pq)
 }
 
 func (e *Engine) session(q *Query) *session {

@@ -275,7 +275,9 @@ func TestErrors(t *testing.T) {
 	for text, says := range map[string]string{
 		`sum(`: "parse error", `{}`: "at least one non-empty matcher", `info(heap)`: "unknown function", `rate(heap[5m] anchored)`: "no meaning here",
 		`api_requests{code=~"` + strings.Repeat("a", 5000) + `"}`: "4096 are allowed", strings.Repeat("1+", MaxQuery): "are allowed",
-		strings.Repeat("(", 2_000) + "1" + strings.Repeat(")", 2_000): "levels deep", strings.Repeat("1+", 2_000) + "1": "levels deep",
+		`api_requests{code!~"(.?){1000}(.?){1000}(.?){1000}"}`: "2000 are allowed", `{__name__=~"(.?){1000}(.?){1000}(.?){1000}"}`: "2000 are allowed",
+		`label_replace(heap, "a", "b", "c", "(.?){1000}(.?){1000}(.?){1000}")`: "2000 are allowed",
+		strings.Repeat("(", 2_000) + "1" + strings.Repeat(")", 2_000):          "levels deep", strings.Repeat("1+", 2_000) + "1": "levels deep",
 	} {
 		err := run(w.executor(), context.Background(), text)
 		require.ErrorAs(t, err, &bad, text)
@@ -291,6 +293,12 @@ func TestErrors(t *testing.T) {
 	x.Limits.Samples = 100
 	require.ErrorAs(t, run(x, context.Background(), `count_over_time(api_requests[5m])`), &limit)
 	require.ErrorAs(t, run(w.executor(), context.Background(), `max_over_time(vector(1)[300d:1ms])`), &bad)
+	many := newWorld(base)
+	for i := range 2000 {
+		many.store.count(fmt.Sprintf("metric.with.a.long.name.%d", i), tagset(), base, 1)
+	}
+	require.ErrorAs(t, run(many.executor(), context.Background(), `count({__name__=~"(?:.?){900}x"})`), &limit)
+	require.ErrorContains(t, limit, "too slow for the names of 2000 metrics")
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	var canceled *CanceledError

@@ -58,6 +58,9 @@ func (r *read) histograms(ctx context.Context, f *query.Frame) (out []*series, e
 		return nil, err
 	}
 	for _, g := range f.Groups {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		if !r.filters.pass(g.Tags) {
 			continue
 		}

@@ -1,6 +1,7 @@
 package promql
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -77,14 +78,34 @@ func groupTags(ts metric.Tagset, into []query.GroupTag) []query.GroupTag {
 
 // filters are the matchers of a selector, but for those of the name and the plan.
 type filters struct {
+	made   matchers
 	names  []*labels.Matcher
 	bounds []*labels.Matcher // of le; of tags too, but for buckets
 	native matcher.List      // what Cairn's index can do of it
 	rest   []*labels.Matcher // what is to be looked at again
 }
 
-func filtersOf(matchers []*labels.Matcher) (f filters, err error) {
-	for _, m := range matchers {
+// matchers are those that were made of regular expressions, by key, operator and text. They
+// remember what they were tried on, for the next attempt of a query that had to let the
+// view go.
+type matchers map[string]*matcher.Matcher
+
+func (ms matchers) of(key string, op matcher.Op, re string, missing bool) (*matcher.Matcher, error) {
+	id := fmt.Sprintf("%q %d %t %q", key, op, missing, re)
+	if ms[id] == nil {
+		m, err := matcher.New(key, op, re)
+		if err != nil {
+			return nil, err
+		}
+		m.MissingIsEmpty = missing
+		ms[id] = m
+	}
+	return ms[id], nil
+}
+
+func filtersOf(list []*labels.Matcher, made matchers) (f filters, err error) {
+	f.made = made
+	for _, m := range list {
 		switch m.Name {
 		case model.MetricNameLabel:
 			f.names = append(f.names, m)
@@ -150,11 +171,10 @@ func (f *filters) tag(m *labels.Matcher) error {
 	if negative {
 		op = matcher.NotRegexp
 	}
-	native, err := matcher.New(m.Name, op, re)
+	native, err := f.made.of(m.Name, op, re, missing)
 	if err != nil {
 		return &BadQuery{err.Error()}
 	}
-	native.MissingIsEmpty = missing
 	f.native = append(f.native, native)
 	return nil
 }

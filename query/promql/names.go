@@ -1,11 +1,13 @@
 package promql
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/prometheus/prometheus/model/labels"
 
+	"cairn/internal/matcher"
 	"cairn/internal/metric"
 	"cairn/query"
 )
@@ -105,20 +107,25 @@ func (n *names) exact(name string) (e exposure, ok bool) {
 
 // find returns what passes all matchers of names. A name passes = and =~ as it is; if none
 // does, in its sanitized form. It passes != and !~ only in both forms.
-func (n *names) find(matchers []*labels.Matcher) []exposure {
+//
+// Flushes wait meanwhile: an expression that is too slow for so many names is refused.
+func (n *names) find(matchers []*labels.Matcher) ([]exposure, error) {
 	for _, m := range matchers {
 		if m.Type != labels.MatchEqual {
 			continue
 		}
 		if e, ok := n.exact(m.Value); ok {
 			if n.pass(matchers, e, false) {
-				return []exposure{e}
+				return []exposure{e}, nil
 			}
-			return nil
+			return nil, nil
 		}
 		if sanitized(m.Value) != m.Value {
-			return nil // no sanitized name is like it
+			return nil, nil // no sanitized name is like it
 		}
+	}
+	if err := n.affordable(matchers); err != nil {
+		return nil, err
 	}
 	for _, form := range []bool{false, true} {
 		var found []exposure
@@ -128,7 +135,31 @@ func (n *names) find(matchers []*labels.Matcher) []exposure {
 			}
 		}
 		if len(found) > 0 {
-			return found
+			return found, nil
+		}
+	}
+	return nil, nil
+}
+
+// maxNameSteps is how many steps of regular expressions names may take, a step for each byte:
+// half a second, as slow as they get; usual ones take a hundredth of it.
+const maxNameSteps = 50_000_000
+
+func (n *names) affordable(matchers []*labels.Matcher) error {
+	size := 0
+	for _, e := range n.list() {
+		size += len(e.id.Name)
+	}
+	for _, m := range matchers {
+		if m.Type != labels.MatchRegexp && m.Type != labels.MatchNotRegexp {
+			continue
+		}
+		re, err := matcher.New(m.Name, matcher.Regexp, m.Value)
+		if err != nil {
+			return &BadQuery{err.Error()}
+		}
+		if re.Steps()*size > maxNameSteps {
+			return &query.LimitError{Sentence: fmt.Sprintf("the regular expression %q is too slow for the names of %d metrics; write a simpler one, such as a prefix", m.Value, len(n.list()))}
 		}
 	}
 	return nil

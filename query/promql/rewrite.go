@@ -140,10 +140,11 @@ func (s *session) plain(v *parser.VectorSelector) (f filters, of []exposure, err
 		return f, nil, badf("the modifiers anchored and smoothed have no meaning here: counters are exact at the edges of their windows")
 	}
 	v.OriginalOffsetExpr = nil // it is evaluated
-	if f, err = filtersOf(v.LabelMatchers); err != nil {
+	if f, err = filtersOf(v.LabelMatchers, s.made); err != nil {
 		return f, nil, err
 	}
-	return f, s.names.find(f.names), nil
+	of, err = s.names.find(f.names)
+	return f, of, err
 }
 
 // plan makes a selector that of a plan, of which it prepares the reads.

@@ -214,6 +214,9 @@ func (r *read) series(ctx context.Context, f *query.Frame) ([]*series, error) {
 		return nil, err
 	}
 	for _, g := range f.Groups {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		if !r.filters.pass(g.Tags) {
 			continue
 		}

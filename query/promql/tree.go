@@ -7,6 +7,9 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/util/strutil"
+
+	"cairn/internal/matcher"
 )
 
 // Format returns a query as it is usually written.
@@ -32,19 +35,58 @@ func (e *Engine) parse(text string) (parser.Expr, error) {
 	if len(text) > MaxQuery {
 		return nil, badf("the query has %d bytes; %d are allowed", len(text), MaxQuery)
 	}
+	if err := checkRegexps(text); err != nil {
+		return nil, err
+	}
 	tree, err := e.parser.ParseExpr(text)
 	if err != nil {
 		return nil, badf("invalid parameter \"query\": %s", err)
 	}
 	depth := 0
-	parser.Inspect(tree, func(_ parser.Node, path []parser.Node) error {
+	parser.Inspect(tree, func(n parser.Node, path []parser.Node) error {
 		depth = max(depth, len(path))
+		if c, ok := n.(*parser.Call); ok && c.Func.Name == "label_replace" {
+			if re, ok := c.Args[4].(*parser.StringLiteral); ok && err == nil {
+				err = checkRegexp(re.Val)
+			}
+		}
 		return nil
 	})
+	if err != nil {
+		return nil, err
+	}
 	if depth > MaxDepth {
 		return nil, badf("the query is nested %d levels deep; %d are allowed", depth, MaxDepth)
 	}
 	return tree, nil
+}
+
+// checkRegexps refuses regular expressions that cost too much, before they are compiled: that
+// alone may take hundreds of megabytes.
+func checkRegexps(text string) error {
+	l := parser.Lex(text)
+	for compares := false; ; {
+		var item parser.Item
+		l.NextItem(&item)
+		switch {
+		case item.Typ == parser.EOF, item.Typ == parser.ERROR:
+			return nil // the parser says what is wrong
+		case compares && item.Typ == parser.STRING:
+			if re, err := strutil.Unquote(item.Val); err == nil {
+				if err := checkRegexp(re); err != nil {
+					return err
+				}
+			}
+		}
+		compares = item.Typ == parser.EQL_REGEX || item.Typ == parser.NEQ_REGEX
+	}
+}
+
+func checkRegexp(text string) error {
+	if _, err := matcher.New("", matcher.Regexp, text); err != nil {
+		return badf("invalid parameter \"query\": %s", err)
+	}
+	return nil
 }
 
 func node(e parser.Expr) any {
