@@ -33,11 +33,19 @@ func TestQueriesOfDeath(t *testing.T) {
 		}
 		sent += post(t, a, lines.String())
 	}
+	// Of what the store has, expressions are tried for as long as a query may take.
+	require.Eventually(t, func() bool { return a.Ledger().Stored == uint64(sent) }, 30*time.Second, 10*time.Millisecond)
 	deaths := []struct{ path, says string }{
 		{"/api/query?" + url.Values{"metric": {"all.*"}, "from": {"-365d"}, "step": {"1s"}}.Encode(), "11000 are allowed"},
 		{"/api/query?" + url.Values{"metric": {"*"}, "from": {"-300d"}, "step": {"1h"}, "by": {"*"}}.Encode(), "more than fits in memory"},
 		{"/api/query?" + url.Values{"metric": {"*"}, "from": {"-300d"}, "step": {"1h"}, "filter": {"id=~(a|b|ab|.)*(a|b|ab)*[0-9]+x?.*"}, "by": {"*"}}.Encode(), ""},
-		{"/api/query?" + url.Values{"metric": {"all.0"}, "filter": {"id=~(.?){1000}(.?){1000}(.?){1000}x"}}.Encode(), ""},
+		{"/api/query?" + url.Values{"metric": {"all.0"}, "filter": {"id=~(.?){1000}(.?){1000}(.?){1000}x"}}.Encode(), "2000 are allowed"},
+		{"/api/query?" + url.Values{"metric": {"all.0"}, "filter": {"id=~(?:.?){990}x"}}.Encode(), "longer than 1s and was stopped"},
+		{prometheus(now, `sum by (id) (increase({__name__=~"all.*"}[1s]))`, "1"), "exceeded maximum resolution of 11,000 points"},
+		{prometheus(now, `sum by (id) (increase({__name__=~"all.*"}[1h]))`, "3600"), ""},
+		{prometheus(now, `sort(rate({__name__=~"all.*"}[1d]))`, "3600"), ""},
+		{prometheus(now, `increase({"all.0", id=~"(?:.?){990}x"}[1d])`, "3600"), ""},
+		{prometheus(now, `increase({"all.0", id=~"(.?){1000}(.?){1000}(.?){1000}x"}[1d])`, "3600"), "2000 are allowed"},
 	}
 	for _, d := range deaths {
 		done := make(chan string)
@@ -83,6 +91,11 @@ func status(t *testing.T, a *App, path string) int {
 	require.NoError(t, err)
 	require.NoError(t, resp.Body.Close())
 	return resp.StatusCode
+}
+
+// prometheus asks for 300 days in PromQL.
+func prometheus(now int64, query, step string) string {
+	return "/api/v1/query_range?" + url.Values{"query": {query}, "start": {fmt.Sprint(now - 300*86400)}, "end": {fmt.Sprint(now)}, "step": {step}}.Encode()
 }
 
 // post sends a batch and returns how many events of it count.

@@ -20,7 +20,14 @@ import (
 	"cairn/internal/metric"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// fasthttp writes the Date header from one goroutine for the process, and
+		// its worker pool sleeps out its last round.
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
+	)
+}
 
 func run(args ...string) (code int, stdout, stderr string) {
 	var out, err bytes.Buffer

@@ -149,12 +149,14 @@ func (q *asker) ask(c asking, round int) {
 	for g, v := range want {
 		require.InDelta(q.t, v, got[g], 1e-6, "%s: %s", about, every)
 	}
-	range_ := []string{"--from", fmt.Sprint(c.from), "--to", fmt.Sprint(c.to), "--step", "1m", "--format", "csv", "--limit", "1000", "--server", q.base}
-	args := append([]string{"query", c.metric, "--by", c.by}, range_...)
+	shape := []string{"--to", fmt.Sprint(c.to), "--step", "1m", "--format", "csv", "--server", q.base}
+	args := append([]string{"query", c.metric, "--by", c.by, "--from", fmt.Sprint(c.from), "--limit", "1000"}, shape...)
 	if c.filter != "" {
 		args = append(args, "--filter", c.filter)
 	}
 	require.Equal(q.t, want, q.command(args), about)
+	each := fmt.Sprintf(`sum by (%s) (increase({"%s"%s}[1m]))`, c.by, c.metric, c.matcher)
+	require.Equal(q.t, want, q.command(append([]string{"query", each, "--from", fmt.Sprint(c.from + 60)}, shape...)), "%s: %s", about, each)
 }
 
 func (q *asker) get(path string, params url.Values, into any) {

@@ -2,6 +2,7 @@ package promql
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -84,7 +85,7 @@ func checkRegexps(text string) error {
 
 func checkRegexp(text string) error {
 	if _, err := matcher.New("", matcher.Regexp, text); err != nil {
-		return badf("invalid parameter \"query\": %s", err)
+		return badf("invalid parameter \"query\": %s", strings.Replace(err.Error(), ` for the tag ""`, "", 1))
 	}
 	return nil
 }
