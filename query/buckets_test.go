@@ -56,6 +56,8 @@ func (s *kindSelection) Tags() []metric.Tagset { return s.tags }
 
 func (s *kindSelection) Slice(i, j int) Selection { return &kindSelection{s.s, s.kind, s.tags[i:j]} }
 
+func (s *kindSelection) Last() metric.UnixSec { return metric.Never }
+
 func (s *kindSelection) Scan(_ context.Context, _ metric.Tier, _, _ metric.UnixSec, yield Yield) error {
 	for i := range s.tags {
 		if err := yield(i, 10, 1, []uint32{0}, []float64{1}); err != nil {

@@ -79,6 +79,8 @@ func (s *fakeSelection) Tags() []metric.Tagset { return s.tags }
 
 func (s *fakeSelection) Slice(i, j int) Selection { return &fakeSelection{s.f, s.tags[i:j]} }
 
+func (s *fakeSelection) Last() metric.UnixSec { return metric.Never }
+
 func (s *fakeSelection) Scan(_ context.Context, t metric.Tier, from, to metric.UnixSec, yield Yield) error {
 	if s.f.before != nil {
 		s.f.before()

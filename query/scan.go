@@ -128,7 +128,10 @@ const parallel = 32
 // scanStore reads [from, to) of the selected series.
 func (p *Prepared) scanStore(from, to metric.UnixSec) (*stored, error) {
 	out := &stored{grid: p.r.Grid}
-	runs := p.runs()
+	runs := p.runs(from)
+	if len(runs) == 0 {
+		return out, nil
+	}
 	// Groups are numbered beforehand, so that the goroutines share nothing that changes.
 	group := make([][]int32, len(p.stored))
 	for id, sel := range p.stored {
@@ -192,18 +195,29 @@ func (p *Prepared) scanStore(from, to metric.UnixSec) (*stored, error) {
 // piece is the series at [lo, hi) of what was selected of a metric.
 type piece struct{ id, lo, hi int }
 
-// runs divides what was selected among as many goroutines as there are processors.
-func (p *Prepared) runs() [][]piece {
+// runs divides what was selected, and has something at from or later, among as many goroutines
+// as there are processors. Of a dashboard that moves on by a step, most of what is not known
+// yet is behind all that is stored.
+func (p *Prepared) runs(from metric.UnixSec) [][]piece {
 	total := 0
+	some := func(sel Selection) int {
+		if sel.Last() < from {
+			return 0
+		}
+		return len(sel.Tags())
+	}
 	for _, sel := range p.stored {
-		total += len(sel.Tags())
+		total += some(sel)
+	}
+	if total == 0 {
+		return nil
 	}
 	n := max(1, min(runtime.GOMAXPROCS(0), total/parallel))
 	each := (total + n - 1) / n
 	out := make([][]piece, 1, n)
 	room := each
 	for id, sel := range p.stored {
-		for lo, end := 0, len(sel.Tags()); lo < end; {
+		for lo, end := 0, some(sel); lo < end; {
 			if room == 0 {
 				out, room = append(out, nil), each
 			}

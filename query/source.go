@@ -33,6 +33,8 @@ type Selection interface {
 	Tags() []metric.Tagset
 	// Slice returns the series at the places [i, j).
 	Slice(i, j int) Selection
+	// Last returns a second behind which there is nothing; Never if it is not known.
+	Last() metric.UnixSec
 	// Scan yields the buckets in [from, to), which are multiples of the tier's
 	// width, of the series at place i in Tags. Slot s is the bucket that begins
 	// width * s seconds after start. A bucket may come in several parts, which

@@ -57,6 +57,16 @@ func (s *Store) SelectNow(ctx context.Context, id metric.ID, match matcher.List)
 	return x.selected(m, numbers), nil
 }
 
+// LastSeen returns the latest second of a metric with an event; 0: none is stored.
+func (s *Store) LastSeen(id metric.ID) metric.UnixSec {
+	s.index.mu.RLock()
+	defer s.index.mu.RUnlock()
+	if m := s.index.byID[id]; m != nil {
+		return m.lastSeen
+	}
+	return 0
+}
+
 // IDs returns all metrics, in no order.
 func (s *Store) IDs() []metric.ID {
 	s.index.mu.RLock()

@@ -73,6 +73,8 @@ type selectedCounters struct {
 	tags []metric.Tagset
 }
 
+func (s *selectedCounters) Last() metric.UnixSec { return metric.Never }
+
 func (s *selectedCounters) Tags() []metric.Tagset { return s.tags }
 
 func (s *selectedCounters) Slice(i, j int) query.Selection {

@@ -207,6 +207,8 @@ func (sel *openSelection) Slice(i, j int) query.Selection {
 	return &openSelection{sel.s, sel.tags[i:j], sel.handles[i:j]}
 }
 
+func (sel *openSelection) Last() metric.UnixSec { return metric.Never }
+
 func (sel *openSelection) Scan(ctx context.Context, _ metric.Tier, from, to metric.UnixSec, yield query.Yield) (err error) {
 	slot, sums := []uint32{0}, []float64{0}
 	sel.visit(from, to, agg.Visitor{Sum: func(i uint32, sec metric.UnixSec, sum float64) {
@@ -325,7 +327,7 @@ func (s *storeSource) Part(id metric.ID, from, n int) query.Selection {
 }
 
 func (s *storeSource) selection(id metric.ID, series []tsdb.Selected) *storeSelection {
-	sel := &storeSelection{snap: s.snap, kind: id.Kind, series: series}
+	sel := &storeSelection{snap: s.snap, kind: id.Kind, series: series, last: s.p.store.LastSeen(id)}
 	sel.tags = make([]metric.Tagset, len(sel.series))
 	for i := range sel.series {
 		sel.tags[i] = sel.series[i].Tags
@@ -355,13 +357,16 @@ type storeSelection struct {
 	kind   metric.Kind
 	series []tsdb.Selected
 	tags   []metric.Tagset
+	last   metric.UnixSec // behind it the metric has nothing
 }
 
 func (sel *storeSelection) Tags() []metric.Tagset { return sel.tags }
 
 func (sel *storeSelection) Slice(i, j int) query.Selection {
-	return &storeSelection{sel.snap, sel.kind, sel.series[i:j], sel.tags[i:j]}
+	return &storeSelection{sel.snap, sel.kind, sel.series[i:j], sel.tags[i:j], sel.last}
 }
+
+func (sel *storeSelection) Last() metric.UnixSec { return sel.last }
 
 func (sel *storeSelection) Scan(ctx context.Context, t metric.Tier, from, to metric.UnixSec, yield query.Yield) error {
 	return sel.snap.Scan(ctx, sel.series, t, from, to, func(i int, start metric.UnixSec, slots []uint32, sums []float64) error {

@@ -279,6 +279,8 @@ func (s *shelf) TagCounts(metric.ID, func(metric.Tag, int)) {}
 
 func (s *shelf) Slice(int, int) query.Selection { return s }
 
+func (s *shelf) Last() metric.UnixSec { return metric.Never }
+
 func (s *shelf) Select(context.Context, metric.ID, matcher.List) (query.Selection, error) {
 	panic("BUG: a check takes a sample")
 }

@@ -235,6 +235,8 @@ type memorySelection struct {
 	tags   []metric.Tagset
 }
 
+func (s *memorySelection) Last() metric.UnixSec { return metric.Never }
+
 func (s *memorySelection) Tags() []metric.Tagset { return s.tags }
 
 func (s *memorySelection) Slice(i, j int) query.Selection {
