@@ -227,14 +227,20 @@ func (t *table) into(r *Request, res *Result) {
 			continue
 		}
 		s := Series{Tags: w.tags, Other: w.other, Values: w.values, Total: w.total, Min: math.NaN(), Max: math.NaN(), Last: math.NaN()}
+		low, high, last := math.Inf(1), math.Inf(-1), math.NaN()
 		for _, v := range s.Values {
-			if math.IsNaN(v) {
-				continue
+			if v < low {
+				low = v
 			}
-			if math.IsNaN(s.Last) {
-				s.Min, s.Max = v, v
+			if v > high {
+				high = v
 			}
-			s.Min, s.Max, s.Last = min(s.Min, v), max(s.Max, v), v
+			if v == v { // a number
+				last = v
+			}
+		}
+		if last == last {
+			s.Min, s.Max, s.Last = low, high, last
 		}
 		res.Series = append(res.Series, s)
 	}

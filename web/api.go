@@ -65,7 +65,7 @@ func (s *Server) query(ctx *fasthttp.RequestCtx) {
 		res, err := s.o.Executor.Run(limit, r)
 		if err == nil {
 			ctx.SetContentType("application/json")
-			ctx.SetBody(appendResult(nil, res))
+			ctx.Response.SetBodyRaw(appendResult(nil, res))
 		}
 		return err
 	})

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 
 	"cairn/query"
@@ -12,15 +13,52 @@ import (
 // appendResult writes a query's answer as JSON. It is written by hand because
 // most of it is numbers, of which NaN stands for null.
 func appendResult(b []byte, r *query.Result) []byte {
+	const perTime, perValue = 11, 4 // bytes; values may well take more
+	b = slices.Grow(b, 1000+r.Len()*(perTime+perValue*len(r.Series)))
 	b = append(appendHead(b, r), `,"times":[`...)
-	for _, t := range timesOf(r) {
-		b = strconv.AppendInt(comma(b), t, 10)
-	}
-	b = append(b, `],"series":[`...)
+	b = append(appendTimes(b, r), `],"series":[`...)
 	for i := range r.Series {
 		b = appendSeries(comma(b), &r.Series[i])
 	}
 	return append(appendTail(append(b, ']'), r), '\n')
+}
+
+// appendTimes writes the starts of an answer's steps with commas between them. Of even ones
+// each is written by adding to the digits of the one before: of a long answer, times are most.
+func appendTimes(b []byte, r *query.Result) []byte {
+	n := r.Len()
+	if n == 0 {
+		return b
+	}
+	last := len(b) // where the time before begins
+	b = strconv.AppendInt(b, int64(r.Start(0)), 10)
+	for i := 1; i < n; i++ {
+		at := len(b) + 1
+		if width := r.Width(i - 1); width < 1e9 && r.Start(i-1) >= 0 {
+			b = append(append(b, ','), b[last:]...)
+			if last = at; addDigits(b[at:], uint32(width)) {
+				continue
+			}
+			b = b[:at] // it has a digit more
+		} else {
+			b, last = append(b, ','), at
+		}
+		b = strconv.AppendInt(b, int64(r.Start(i)), 10)
+	}
+	return b
+}
+
+// addDigits adds n to a decimal number; false: it does not fit into its digits.
+func addDigits(digits []byte, n uint32) bool {
+	for i := len(digits) - 1; n > 0; i-- {
+		if i < 0 {
+			return false
+		}
+		n += uint32(digits[i] - '0')
+		digits[i] = byte('0' + n%10)
+		n /= 10
+	}
+	return true
 }
 
 // timesOf returns the starts of an answer's steps.
@@ -127,11 +165,11 @@ func comma(b []byte) []byte {
 // null. Whole numbers are written without an exponent as long as every one of
 // them is a float64.
 func appendNumber(b []byte, v float64) []byte {
-	switch {
+	switch i := int64(v); {
+	case float64(i) == v && i <= 1<<53 && i >= -1<<53:
+		return strconv.AppendInt(b, i, 10)
 	case math.IsNaN(v):
 		return append(b, "null"...)
-	case v == math.Trunc(v) && math.Abs(v) <= 1<<53:
-		return strconv.AppendInt(b, int64(v), 10)
 	}
 	return strconv.AppendFloat(b, v, 'g', -1, 64)
 }

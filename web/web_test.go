@@ -241,3 +241,22 @@ func TestResultIsJSON(t *testing.T) {
 
 	require.Contains(t, string(appendResult(nil, &query.Result{Kind: metric.Counter, Tier: metric.Tier1s})), `"times":[],"series":[],"total":0`)
 }
+
+// TestTimesAreWritten: as starts of steps, even ones and those of a calendar, also where a
+// digit more is needed.
+func TestTimesAreWritten(t *testing.T) {
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	require.NoError(t, err)
+	early := query.EvenGrid(0, 200_000, 86400)
+	for _, g := range []query.Grid{
+		{}, query.EvenGrid(0, 10_000, 1), query.EvenGrid(990, 20_000, 7), query.EvenGrid(999_999_000, 1_000_001_000, 10),
+		query.EvenGrid(0, 4e9, 1e9), query.CalendarGrid(0, 2e9, query.Span{Months: 1}, berlin), query.CalendarGrid(1_700_000_000, 1_720_000_000, query.Span{Days: 1}, berlin),
+		early.Shifted(-90000),
+	} {
+		var want []string
+		for i := range g.Len() {
+			want = append(want, fmt.Sprint(int64(g.Start(i))))
+		}
+		require.Equal(t, "1:"+strings.Join(want, ","), string(appendTimes([]byte("1:"), &query.Result{Grid: g})))
+	}
+}
