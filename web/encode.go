@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"cairn/query"
+	"cairn/query/promql"
 )
 
 // appendResult writes a query's answer as JSON. It is written by hand because
@@ -36,7 +37,7 @@ func appendTimes(b []byte, r *query.Result) []byte {
 		at := len(b) + 1
 		if width := r.Width(i - 1); width < 1e9 && r.Start(i-1) >= 0 {
 			b = append(append(b, ','), b[last:]...)
-			if last = at; addDigits(b[at:], uint32(width)) {
+			if last = at; promql.AddDigits(b[at:], uint32(width)) {
 				continue
 			}
 			b = b[:at] // it has a digit more
@@ -46,19 +47,6 @@ func appendTimes(b []byte, r *query.Result) []byte {
 		b = strconv.AppendInt(b, int64(r.Start(i)), 10)
 	}
 	return b
-}
-
-// addDigits adds n to a decimal number; false: it does not fit into its digits.
-func addDigits(digits []byte, n uint32) bool {
-	for i := len(digits) - 1; n > 0; i-- {
-		if i < 0 {
-			return false
-		}
-		n += uint32(digits[i] - '0')
-		digits[i] = byte('0' + n%10)
-		n /= 10
-	}
-	return true
 }
 
 // timesOf returns the starts of an answer's steps.

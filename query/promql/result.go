@@ -43,14 +43,10 @@ func timesOf(q *Query) times {
 
 // points appends a series' points. Those of a large answer are most of its time.
 func (t *times) points(b []byte, all []promql.FPoint) []byte {
+	if t.text == nil {
+		return pointsOf(b, all)
+	}
 	for i, p := range all {
-		if t.text == nil {
-			if i > 0 {
-				b = append(b, ',')
-			}
-			b = appendPoint(b, p.T, p.F)
-			continue
-		}
 		text := t.text[(p.T-t.first)/t.step]
 		if i == 0 {
 			text = text[1:] // no comma
@@ -58,6 +54,50 @@ func (t *times) points(b []byte, all []promql.FPoint) []byte {
 		b = append(appendDigits(append(b, text...), p.F), '"', ']')
 	}
 	return b
+}
+
+// pointsOf appends the points of the only series: each time is written by adding to the digits
+// of the one before.
+func pointsOf(b []byte, all []promql.FPoint) []byte {
+	last, digits := 0, 0 // where those of the time before are
+	for i, p := range all {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, '[')
+		at, whole := len(b), false
+		if i > 0 {
+			before := all[i-1].T
+			d := p.T - before
+			whole = before >= 0 && before%1000 == 0 && d >= 0 && d%1000 == 0 && d < 1e12
+			if whole {
+				b = append(b, b[last:last+digits]...)
+				if whole = AddDigits(b[at:], uint32(d/1000)); !whole {
+					b = b[:at] // it has a digit more
+				}
+			}
+		}
+		if !whole {
+			b = appendTime(b, p.T)
+		}
+		last, digits = at, len(b)-at
+		b = append(appendDigits(append(b, ',', '"'), p.F), '"', ']')
+	}
+	return b
+}
+
+// AddDigits adds n, below 10^9, to a decimal number; false: it does not fit into its digits, which
+// are no longer the number then.
+func AddDigits(digits []byte, n uint32) bool {
+	for i := len(digits) - 1; n > 0; i-- {
+		if i < 0 {
+			return false
+		}
+		n += uint32(digits[i] - '0')
+		digits[i] = byte('0' + n%10)
+		n /= 10
+	}
+	return true
 }
 
 // Close gives the result's memory back.

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/prometheus/prometheus/promql"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )
@@ -42,5 +43,24 @@ func TestTimesAndStrings(t *testing.T) {
 		var back string
 		require.NoError(t, json.Unmarshal(AppendString(nil, s), &back))
 		require.Equal(t, string([]rune(s)), back) // what is no UTF-8 is replaced
+	})
+}
+
+// TestPointsOfOneSeries: as one after another would be written.
+func TestPointsOfOneSeries(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var all []promql.FPoint
+		at := rapid.SampledFrom([]int64{-5000, 0, 1, 999_990_000, 1_700_000_000_000, 9_999_999_990_000}).Draw(t, "first")
+		want := []byte("x")
+		for i := range rapid.IntRange(0, 20).Draw(t, "n") {
+			at += rapid.SampledFrom([]int64{0, 1, 500, 1000, 1000, 10_000, 3_600_000, 2e12, -1000}).Draw(t, "step")
+			p := promql.FPoint{T: at, F: float64(i)}
+			all = append(all, p)
+			if i > 0 {
+				want = append(want, ',')
+			}
+			want = appendPoint(want, p.T, p.F)
+		}
+		require.Equal(t, string(want), string(pointsOf([]byte("x"), all)))
 	})
 }
