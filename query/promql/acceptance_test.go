@@ -77,7 +77,12 @@ func (a *acceptance) query(ctx context.Context, from storage.Queryable, q Query)
 		return nil, err
 	}
 	a.e.exec = w.executor()
-	pq, err := a.e.session(&q).prepared(ctx, &q, tree)
+	s := a.e.session(&q)
+	all, tree, err := s.read(ctx, &q, tree)
+	if err != nil {
+		return nil, fmt.Errorf("%w", err)
+	}
+	pq, err := s.prepared(ctx, &q, tree, all)
 	if err != nil {
 		return nil, fmt.Errorf("%w", err)
 	}

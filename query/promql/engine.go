@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"time"
 
 	"github.com/prometheus/prometheus/promql"
@@ -136,9 +137,9 @@ func (e *Engine) Run(ctx context.Context, q Query) (*Result, error) {
 		}
 		s := e.session(&q)
 		s.made = made
-		pq, err := s.prepared(ctx, &q, tree)
+		all, tree, err := s.read(ctx, &q, tree)
 		if err == nil {
-			return s.evaluate(ctx, &q, pq)
+			return s.answer(ctx, &q, tree, all)
 		}
 		if err := query.Settle(ctx, err); err != nil {
 			return nil, early(ctx, err)
@@ -147,21 +148,80 @@ func (e *Engine) Run(ctx context.Context, q Query) (*Result, error) {
 }
 
 func (e *Engine) session(q *Query) *session {
-	s := &session{e: e, now: e.clock.Now().Unix(), lookback: int64(Lookback / time.Second)}
+	s := &session{e: e, now: e.clock.Now().Unix(), lookback: int64(Lookback / time.Second), made: make(matchers)}
 	if q.Lookback > 0 {
 		s.lookback = int64(max(time.Second, q.Lookback) / time.Second)
 	}
 	return s
 }
 
-// prepared returns a query of the engine that reads nothing any more.
-func (s *session) prepared(ctx context.Context, q *Query, tree parser.Expr) (promql.Query, error) {
-	from, token, err := s.read(ctx, q, tree)
-	if err != nil {
-		return nil, err
+// answer evaluates a tree for which everything was read.
+func (s *session) answer(ctx context.Context, q *Query, tree parser.Expr, all *querier) (*Result, error) {
+	out := &Result{warnings: s.warnings}
+	if m, ok := s.direct(q, tree, all); ok {
+		out.value = m
+	} else {
+		pq, err := s.prepared(ctx, q, tree, all)
+		if err != nil {
+			return nil, early(ctx, err)
+		}
+		if err := out.evaluate(ctx, q, pq); err != nil {
+			return nil, err
+		}
 	}
+	if m, ok := out.value.(promql.Matrix); ok && len(m) > 1 {
+		out.times = timesOf(q)
+	}
+	if q.Limit > 0 && out.truncate(q.Limit) {
+		out.warnings = append(out.warnings, "results truncated due to limit")
+	}
+	return out, nil
+}
+
+// direct returns the answer to a range query that has become one selector, whose values stand
+// at the query's own times: the engine would only copy them.
+func (s *session) direct(q *Query, tree parser.Expr, all *querier) (m promql.Matrix, ok bool) {
+	for {
+		p, ok := tree.(*parser.ParenExpr)
+		if !ok {
+			break
+		}
+		tree = p.Expr
+	}
+	if _, ok := tree.(*parser.VectorSelector); !ok || len(all.of) != 1 || q.Step == 0 {
+		return nil, false
+	}
+	n := int(q.End.Sub(q.Start)/q.Step) + 1
+	for _, x := range all.of[0] {
+		if !x.stale || x.histograms != nil || x.first != q.Start.UnixMilli() || x.step != q.Step.Milliseconds() || len(x.values) != n {
+			return nil, false
+		}
+	}
+	m = make(promql.Matrix, 0, len(all.of[0]))
+	for _, x := range all.of[0] {
+		var points []promql.FPoint
+		for i, v := range x.values {
+			if math.IsNaN(v) {
+				continue
+			}
+			if points == nil {
+				points = make([]promql.FPoint, 0, n-i)
+			}
+			points = append(points, promql.FPoint{T: x.first + int64(i)*x.step, F: v})
+		}
+		if points != nil {
+			m = append(m, promql.Series{Metric: x.labels, Floats: points})
+		}
+	}
+	return m, true
+}
+
+// prepared returns a query of the engine that reads nothing any more.
+func (s *session) prepared(ctx context.Context, q *Query, tree parser.Expr, from *querier) (promql.Query, error) {
+	token := s.e.trees.put(tree)
 	opts := promql.NewPrometheusQueryOpts(false, time.Duration(s.lookback)*time.Second, nil)
 	var pq promql.Query
+	var err error
 	if q.Step == 0 {
 		pq, err = s.e.engine.NewInstantQuery(ctx, from, opts, token, q.Start)
 	} else {
@@ -187,54 +247,48 @@ func (q *Query) check(tree parser.Expr) error {
 }
 
 // read rewrites the tree, and reads what its selectors are for, all of it in one view.
-func (s *session) read(ctx context.Context, q *Query, tree parser.Expr) (all *querier, token string, err error) {
+func (s *session) read(ctx context.Context, q *Query, tree parser.Expr) (all *querier, rewritten parser.Expr, err error) {
 	if s.rd, err = s.e.exec.Begin(ctx); err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
 	defer s.rd.Close()
 	s.names = &names{rd: s.rd}
 	tree, err = promql.PreprocessExpr(tree, q.Start, q.End, q.Step)
 	if err != nil {
-		return nil, "", &BadQuery{err.Error()}
+		return nil, nil, &BadQuery{err.Error()}
 	}
 	if tree, err = s.rewrite(tree, scopeOf(q)); err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
 	all = &querier{}
 	for _, p := range s.plans {
 		of, err := p.fill(ctx)
 		if err != nil {
-			return nil, "", err
+			return nil, nil, err
 		}
 		all.of = append(all.of, of)
 	}
 	if why := s.rd.Incomplete(); why != "" {
 		s.warn(why)
 	}
-	return all, s.e.trees.put(tree), nil
+	return all, tree, nil
 }
 
-func (s *session) evaluate(ctx context.Context, q *Query, pq promql.Query) (*Result, error) {
+func (r *Result) evaluate(ctx context.Context, q *Query, pq promql.Query) error {
 	res := pq.Exec(ctx)
 	if res.Err != nil {
 		defer pq.Close()
 		switch err := early(ctx, res.Err).(type) {
 		case *query.LimitError, *BadQuery, *TimeoutError, *CanceledError:
-			return nil, err
+			return err
 		}
-		return nil, &ExecutionError{res.Err.Error()}
+		return &ExecutionError{res.Err.Error()}
 	}
-	out := &Result{value: res.Value, close: pq.Close, warnings: s.warnings}
+	r.value, r.close = res.Value, pq.Close
 	warnings, infos := res.Warnings.AsStrings(q.Text, 10, 10)
-	out.warnings = append(out.warnings, warnings...)
-	out.infos = infos
-	if m, ok := res.Value.(promql.Matrix); ok && len(m) > 1 {
-		out.times = timesOf(q)
-	}
-	if q.Limit > 0 && out.truncate(q.Limit) {
-		out.warnings = append(out.warnings, "results truncated due to limit")
-	}
-	return out, nil
+	r.warnings = append(r.warnings, warnings...)
+	r.infos = infos
+	return nil
 }
 
 // early returns err as one of the errors that Run names, if it is one of them.
