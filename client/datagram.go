@@ -1,0 +1,89 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const (
+	// farDatagram fits into an Ethernet frame, with headers of IPv6 and of tunnels.
+	farDatagram = 1432
+	// nearDatagram is for what does not leave the host.
+	nearDatagram = 8192
+	// sendTime is how long a full socket is waited for.
+	sendTime = time.Second
+)
+
+// datagrams sends lines over UDP or a Unix socket, which keep nobody waiting for an answer.
+type datagrams struct {
+	network, address string
+	size             int
+	mu               sync.Mutex // guards conn
+	conn             net.Conn   // nil: to be dialled
+}
+
+func (d *datagrams) encode(lines []byte) []byte { return bytes.Clone(lines) }
+func (d *datagrams) most() int                  { return d.size }
+func (d *datagrams) exact() bool                { return false }
+
+func (d *datagrams) close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.hangUp()
+}
+
+func (d *datagrams) hangUp() error {
+	if d.conn == nil {
+		return nil
+	}
+	err := d.conn.Close()
+	d.conn = nil
+	return err
+}
+
+// send sends the datagrams of a batch. What a Unix socket does not take waits for it; what
+// UDP does not take is lost.
+func (d *datagrams) send(ctx context.Context, _ string, b *batch) (o outcome) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for b.sent < len(b.payload) {
+		if ctx.Err() != nil {
+			return outcome{err: ctx.Err(), again: true}
+		}
+		text, _ := cut(b.payload[b.sent:], d.size)
+		err := d.write(text)
+		if errors.Is(err, syscall.ECONNREFUSED) && d.network == "udp" {
+			err = d.write(text) // the first error was about an earlier datagram
+		}
+		switch {
+		case err == nil:
+		case d.network == "udp":
+			o.dropped += countLines(text)
+		default:
+			return outcome{err: errors.Join(err, d.hangUp()), again: true}
+		}
+		b.sent += len(text)
+	}
+	return o
+}
+
+func (d *datagrams) write(text []byte) (err error) {
+	if d.conn == nil {
+		if d.conn, err = net.Dial(d.network, d.address); err != nil {
+			d.conn = nil
+			return err
+		}
+	}
+	if err = d.conn.SetWriteDeadline(time.Now().Add(sendTime)); err != nil {
+		return err
+	}
+	if _, err = d.conn.Write(text); err != nil && !errors.Is(err, syscall.ECONNREFUSED) && d.network == "udp" {
+		err = errors.Join(err, d.hangUp())
+	}
+	return err
+}

@@ -1,0 +1,22 @@
+//go:build unix
+
+package client
+
+import (
+	"errors"
+	"os"
+	"syscall"
+)
+
+// lockFile opens a file that one process at a time can have; it is free once that ends,
+// however it does.
+func lockFile(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
