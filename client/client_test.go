@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -322,6 +321,7 @@ func TestTheRuntimeIsCollected(t *testing.T) {
 	c, r := recorded(t)
 	c.CollectRuntime()
 	c.CollectRuntime("/none:none", "/sched/latencies:seconds")
+	c.CollectRuntime("/sched/goroutines:goroutines")
 	require.NoError(t, c.Close(context.Background()))
 	got := strings.Join(r.take(), "\n")
 	require.Contains(t, got, "go.sched.goroutines.goroutines:")
@@ -356,5 +356,3 @@ func TestAddresses(t *testing.T) {
 	_, err = New("udp://127.0.0.1:1", Spool(t.TempDir()))
 	require.ErrorContains(t, err, "http://")
 }
-
-var errDown = errors.New("down")

@@ -37,6 +37,9 @@ func (c *Client) CollectRuntime(names ...string) {
 			gauges = append(gauges, c.Gauge("go."+strings.NewReplacer("/", ".", ":", ".").Replace(strings.TrimPrefix(s.Name, "/"))))
 		}
 	}
+	if len(kept) == 0 {
+		return // Read panics without samples
+	}
 	c.Collect(func() {
 		metrics.Read(kept)
 		for i, s := range kept {
