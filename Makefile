@@ -18,7 +18,7 @@ DAYS ?= 30
 BENCH ?= ../shared/bench
 BENCH_ARGS ?=
 
-.PHONY: help build run demo test mutants prove soak test-clients lint fuzz bench bench-ingest bench-query bench-store screenshots clean
+.PHONY: help build run demo test mutants prove soak test-clients lint fuzz bench bench-client bench-ingest bench-query bench-store screenshots clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,7 @@ mutants: ## plant each of the mistakes of internal/mutant, and see that the test
 
 fuzz: ## fuzz the parsers and the codecs, FUZZTIME (1m) each
 	go test -run '^$$' -fuzz '^FuzzLine$$' -fuzztime $(FUZZTIME) ./ingest
+	go test -run '^$$' -fuzz '^FuzzSeries$$' -fuzztime $(FUZZTIME) ./client
 	go test -run '^$$' -fuzz '^FuzzChunk$$' -fuzztime $(FUZZTIME) ./internal/chunk
 	go test -run '^$$' -fuzz '^FuzzBuckets$$' -fuzztime $(FUZZTIME) ./tsdb
 	go test -run '^$$' -fuzz '^FuzzVerdict$$' -fuzztime $(FUZZTIME) ./internal/dedupe
@@ -71,6 +72,10 @@ fuzz: ## fuzz the parsers and the codecs, FUZZTIME (1m) each
 
 bench: ## benchmarks of the hot path, of the store and of PromQL
 	go test -run '^$$' -bench . -benchmem -count 6 ./agg ./ingest ./tsdb ./internal/chunk ./internal/bucket ./query/promql
+
+bench-client: ## the Go client, on one core and on two, beside those of others; see docs/performance.md
+	go test -run '^$$' -bench . -benchmem -cpu 1,2 -count 3 ./client
+	cd internal/bench/client && go test -run '^$$' -bench . -cpu 1,2 -count 3 .
 
 bench-ingest: ## CPU time and memory beside a null sink (Linux, two cores, gcc); see docs/performance.md
 	@go run ./internal/bench/ingest -tools $(BENCH) $(BENCH_ARGS)

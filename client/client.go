@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -196,7 +197,10 @@ func (c *Client) countNew(hash uint64, name string, n int64, tags []Pair) {
 	if c.closed.Load() {
 		return
 	}
-	own := append([]Pair(nil), tags...) // those of the caller stay on its stack
+	own := make([]Pair, len(tags)) // those of the caller stay on its stack
+	for i, t := range tags {       // and their bytes may be a part of something large
+		own[i] = Pair{strings.Clone(t.key), strings.Clone(t.value)}
+	}
 	s, why := newSeries(name, "c", c.o.tags, own, c.o.low, c.lineMax())
 	if why != "" {
 		c.refuse(name, why)
@@ -211,7 +215,7 @@ func (c *Client) countNew(hash uint64, name string, n int64, tags []Pair) {
 	}
 	if t := c.table.Load(); ok && c.aliases < 2*c.o.series && t.find(hash, name, own) == nil {
 		c.aliases++
-		c.table.Store(t.add(&alias{hash: hash, counter: h, name: name, tags: own}))
+		c.table.Store(t.add(&alias{hash: hash, counter: h, name: strings.Clone(name), tags: own}))
 	}
 	c.mu.Unlock()
 	if ok {
@@ -282,7 +286,8 @@ func (c *Client) Collect(f func()) {
 
 // Flush takes what was counted, and returns once all of it is sent, which over HTTP means
 // stored by the server, or dropped for a reason that Stats counts. If ctx ends before,
-// the error says how much is left; it is still being sent.
+// the error says how much is left; it is still being sent. A series that is counted
+// again within the second has a second line for it; the server adds them.
 func (c *Client) Flush(ctx context.Context) error {
 	if c == nil || c.closed.Load() {
 		return nil

@@ -17,6 +17,8 @@ const (
 	nearDatagram = 8192
 	// sendTime is how long a full socket is waited for.
 	sendTime = time.Second
+	// dialTime is how long a name is looked up.
+	dialTime = 5 * time.Second
 )
 
 // datagrams sends lines over UDP or a Unix socket, which keep nobody waiting for an answer.
@@ -48,42 +50,53 @@ func (d *datagrams) hangUp() error {
 
 // send sends the datagrams of a batch. What a Unix socket does not take waits for it; what
 // UDP does not take is lost.
-func (d *datagrams) send(ctx context.Context, _ string, b *batch) (o outcome) {
+func (d *datagrams) send(ctx context.Context, _ string, b *batch) outcome {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for b.sent < len(b.payload) {
-		if ctx.Err() != nil {
-			return outcome{err: ctx.Err(), again: true}
+		err := ctx.Err()
+		if err == nil {
+			err = d.dial()
+		}
+		if err != nil {
+			return outcome{err: err, again: true}
 		}
 		text, _ := cut(b.payload[b.sent:], d.size)
-		err := d.write(text)
+		err = d.write(text)
 		if errors.Is(err, syscall.ECONNREFUSED) && d.network == "udp" {
 			err = d.write(text) // the first error was about an earlier datagram
 		}
 		switch {
 		case err == nil:
-		case d.network == "udp":
-			o.dropped += countLines(text)
-		default:
+		case d.network != "udp":
 			return outcome{err: errors.Join(err, d.hangUp()), again: true}
+		default:
+			b.lost += countLines(text)
+			if !errors.Is(err, syscall.ECONNREFUSED) {
+				_ = d.hangUp() // the next datagram has another socket
+			}
 		}
 		b.sent += len(text)
 	}
-	return o
+	return outcome{}
 }
 
-func (d *datagrams) write(text []byte) (err error) {
-	if d.conn == nil {
-		if d.conn, err = net.Dial(d.network, d.address); err != nil {
-			d.conn = nil
-			return err
-		}
+// dial opens the socket, if there is none: a name may have got another address.
+func (d *datagrams) dial() error {
+	if d.conn != nil {
+		return nil
 	}
-	if err = d.conn.SetWriteDeadline(time.Now().Add(sendTime)); err != nil {
+	conn, err := net.DialTimeout(d.network, d.address, dialTime)
+	if err == nil {
+		d.conn = conn
+	}
+	return err
+}
+
+func (d *datagrams) write(text []byte) error {
+	if err := d.conn.SetWriteDeadline(time.Now().Add(sendTime)); err != nil {
 		return err
 	}
-	if _, err = d.conn.Write(text); err != nil && !errors.Is(err, syscall.ECONNREFUSED) && d.network == "udp" {
-		err = errors.Join(err, d.hangUp())
-	}
+	_, err := d.conn.Write(text)
 	return err
 }

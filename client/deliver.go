@@ -27,7 +27,6 @@ type outcome struct {
 	why      dropReason
 	after    time.Duration // with again: not before
 	rejected int           // lines that the server does not count
-	dropped  int           // lines that were lost on the way
 	reason   string        // why the first was rejected
 }
 
@@ -53,7 +52,7 @@ func (c *Client) deliver(ctx context.Context) {
 		}
 		switch {
 		case out.err == nil:
-			c.queue.finish(b, out.dropped)
+			c.queue.finish(b)
 			failures, refusals = 0, 0
 			continue
 		case ctx.Err() != nil:

@@ -107,7 +107,7 @@ func (t *Timer) Time() func() {
 		return func() {}
 	}
 	began := time.Now()
-	return func() { t.Observe(time.Now().Sub(began)) }
+	return func() { t.Observe(time.Since(began)) }
 }
 
 // Set counts the different members of one series. It is safe for concurrent use; a nil

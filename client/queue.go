@@ -13,6 +13,7 @@ type batch struct {
 	size     int    // of payload
 	sent     int    // of payload: datagrams that are out
 	lines    int
+	lost     int // of lines, on the way
 	low      bool
 	stored   bool // in the spool
 	tried    bool // it may be at the server: it is not shed any more
@@ -122,12 +123,12 @@ func (q *queue) remove(b *batch) {
 	}
 }
 
-// finish takes out a batch that was sent, of which so many lines were lost on the way.
-func (q *queue) finish(b *batch, lost int) {
+// finish takes out a batch that was sent.
+func (q *queue) finish(b *batch) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.stats.sent.Add(int64(b.lines - lost))
-	q.stats.drop(droppedSend, lost)
+	q.stats.sent.Add(int64(b.lines - b.lost))
+	q.stats.drop(droppedSend, b.lost)
 	q.remove(b)
 	q.wake()
 }

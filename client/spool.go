@@ -180,6 +180,9 @@ func (s *spool) replace(name string, text []byte) error {
 	if err = errors.Join(err, f.Close()); err == nil {
 		err = os.Rename(path+".new", path)
 	}
+	if err == nil {
+		err = syncDir(s.dir)
+	}
 	if err != nil {
 		return fmt.Errorf("the spool: %w", err)
 	}

@@ -40,14 +40,14 @@ func (c *Client) collect(now time.Time, midst, send bool) {
 		stamp = now.Add(early).Unix() - 1
 	}
 	c.mu.Lock()
-	collectors, counters, gauges := c.collectors, c.counters, c.gauges
+	collectors := c.collectors
 	c.mu.Unlock()
 	for _, f := range collectors {
 		f()
 	}
 	c.own.note(c)
 	c.mu.Lock()
-	counters, gauges = c.counters, c.gauges // collectors may have made some
+	counters, gauges := c.counters, c.gauges // collectors may have made some
 	distributions, sets := c.distributions, c.sets
 	c.mu.Unlock()
 	var digits [24]byte
@@ -69,6 +69,9 @@ func (c *Client) collect(now time.Time, midst, send bool) {
 		}
 	}
 	c.collectSlow(distributions, sets)
+	for _, l := range c.buffers {
+		send = send || len(l.text) >= batchBytes // what waits for the interval is bounded
+	}
 	if second := now.Add(early).Unix(); send || second-c.lastSend >= c.o.interval || second < c.lastSend {
 		c.lastSend = second - second%c.o.interval
 		c.seal()

@@ -20,3 +20,12 @@ func lockFile(path string) (*os.File, error) {
 	}
 	return f, nil
 }
+
+// syncDir makes what was renamed in a directory outlast a power cut.
+func syncDir(path string) error {
+	d, err := os.OpenFile(path, os.O_RDONLY, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
