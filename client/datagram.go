@@ -25,8 +25,9 @@ const (
 type datagrams struct {
 	network, address string
 	size             int
-	mu               sync.Mutex // guards conn
+	mu               sync.Mutex // guards those below
 	conn             net.Conn   // nil: to be dialled
+	before           int        // lines of the last datagram
 }
 
 func (d *datagrams) encode(lines []byte) []byte { return bytes.Clone(lines) }
@@ -64,10 +65,13 @@ func (d *datagrams) send(ctx context.Context, _ string, b *batch) outcome {
 		text, _ := cut(b.payload[b.sent:], d.size)
 		err = d.write(text)
 		if errors.Is(err, syscall.ECONNREFUSED) && d.network == "udp" {
-			err = d.write(text) // the first error was about an earlier datagram
+			b.lost += d.before // the error is about the datagram before
+			err = d.write(text)
 		}
+		d.before = 0
 		switch {
 		case err == nil:
+			d.before = countLines(text)
 		case d.network != "udp":
 			return outcome{err: errors.Join(err, d.hangUp()), again: true}
 		default:

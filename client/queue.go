@@ -13,7 +13,7 @@ type batch struct {
 	size     int    // of payload
 	sent     int    // of payload: datagrams that are out
 	lines    int
-	lost     int // of lines, on the way
+	lost     int // lines on the way; the last of the batch before may be among them
 	low      bool
 	stored   bool // in the spool
 	tried    bool // it may be at the server: it is not shed any more

@@ -136,6 +136,25 @@ func TestAUnixSocketIsWaitedFor(t *testing.T) {
 	s.stop()
 }
 
+// TestLostDatagramsAreCounted: UDP to a port that is closed tells of some losses, and all
+// lines are either sent or dropped.
+func TestLostDatagramsAreCounted(t *testing.T) {
+	free, err := net.ListenPacket("udp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, free.Close())
+	c, err := New("udp://" + free.LocalAddr().String())
+	require.NoError(t, err)
+	for range 20 {
+		c.Count("n", 1)
+		require.NoError(t, c.Flush(soon(t)))
+	}
+	require.NoError(t, c.Close(soon(t)))
+	st := c.Stats()
+	require.Positive(t, st.DroppedSend)
+	require.GreaterOrEqual(t, st.Sent+st.Dropped, uint64(20))
+	require.Zero(t, st.Queued)
+}
+
 func TestEverythingIsCountedOnceAcrossRestartsOfTheServer(t *testing.T) {
 	s := newServer(t)
 	s.start()
