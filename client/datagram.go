@@ -57,7 +57,7 @@ func (d *datagrams) send(ctx context.Context, _ string, b *batch) outcome {
 	for b.sent < len(b.payload) {
 		err := ctx.Err()
 		if err == nil {
-			err = d.dial()
+			err = d.dial(ctx)
 		}
 		if err != nil {
 			return outcome{err: err, again: true}
@@ -86,11 +86,12 @@ func (d *datagrams) send(ctx context.Context, _ string, b *batch) outcome {
 }
 
 // dial opens the socket, if there is none: a name may have got another address.
-func (d *datagrams) dial() error {
+func (d *datagrams) dial(ctx context.Context) error {
 	if d.conn != nil {
 		return nil
 	}
-	conn, err := net.DialTimeout(d.network, d.address, dialTime)
+	dialer := net.Dialer{Timeout: dialTime}
+	conn, err := dialer.DialContext(ctx, d.network, d.address)
 	if err == nil {
 		d.conn = conn
 	}
