@@ -356,3 +356,17 @@ func TestAddresses(t *testing.T) {
 	_, err = New("udp://127.0.0.1:1", Spool(t.TempDir()))
 	require.ErrorContains(t, err, "http://")
 }
+
+func TestStringsAreEqualIfTheirBytesAre(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		a := rapid.SliceOfN(rapid.Byte(), 0, 24).Draw(t, "a")
+		require.True(t, equal(string(a), string(a)))
+		require.False(t, equal(string(a), string(a)+"x"))
+		for i := range a {
+			b := append([]byte(nil), a...)
+			b[i]++
+			require.False(t, equal(string(a), string(b)), i)
+			require.NotEqual(t, hashOf(1, string(a), nil), hashOf(1, string(b), nil), i)
+		}
+	})
+}
