@@ -150,7 +150,6 @@ func TestPortInUse(t *testing.T) {
 
 func TestAssets(t *testing.T) {
 	s := start(t, noView)
-	total := 0
 	for name, a := range s.assets {
 		resp, body := ask(t, s, "GET", name)
 		require.Equal(t, 200, resp.StatusCode, name)
@@ -163,11 +162,58 @@ func TestAssets(t *testing.T) {
 		resp, body = ask(t, s, "GET", name, "Accept-Encoding", "gzip")
 		require.Equal(t, "gzip", resp.Header.Get("Content-Encoding"))
 		require.Equal(t, string(a.gzip()), body)
-		if name != "/" {
-			total += len(a.gzip())
-		}
 	}
-	require.Less(t, total, 100_000, "bytes of the whole page, compressed")
+}
+
+// The ways in which one file names another.
+var (
+	references = regexp.MustCompile(`(?:src|href)="([^"]+)"`)
+	imports    = regexp.MustCompile(`(?m)(?:\bfrom|^\s*import)\s*["']([^"'\s]+)["']`)
+	lazy       = regexp.MustCompile(`\bawait import\(\s*["']([^"'\s]+)["']`) // types are imported without waiting
+)
+
+// TestFirstPaintIsSmall: whichever page one begins with, it and all that it needs are
+// below the bound. Only a dynamic import may wait until another page is shown.
+func TestFirstPaintIsSmall(t *testing.T) {
+	assets, err := loadAssets()
+	require.NoError(t, err)
+	needs := func(begin ...string) map[string]bool {
+		found := make(map[string]bool)
+		for len(begin) > 0 {
+			name := begin[0]
+			begin = begin[1:]
+			if found[name] {
+				continue
+			}
+			require.Contains(t, assets, name)
+			found[name] = true
+			named := imports
+			if path.Ext(name) == ".html" {
+				named = references
+			}
+			for _, m := range named.FindAllSubmatch(assets[name].plain, -1) {
+				begin = append(begin, path.Join(path.Dir(name), string(m[1])))
+			}
+		}
+		return found
+	}
+	pages := lazy.FindAllSubmatch(assets["/js/shell.js"].plain, -1)
+	require.Len(t, pages, 3)
+	all := make(map[string]bool)
+	for _, m := range pages {
+		total := 0
+		needed := needs("/index.html", path.Join("/js", string(m[1])))
+		for name := range needed {
+			total += len(assets[name].gzip())
+			all[name] = true
+		}
+		require.Less(t, total, 100_000, "bytes of the page that begins with %s, compressed", m[1])
+		t.Logf("%s: %d bytes", m[1], total)
+	}
+	require.NotContains(t, needs("/index.html", "/js/live.js"), "/vendor/uplot.js", "Live draws without it")
+	for name := range assets {
+		require.True(t, all[name] || name == "/" || name == "/js/quality_panel.js", "no page needs %s", name)
+	}
 }
 
 // TestPageObeysItsPolicy: nothing inline, nothing from elsewhere, and every file
@@ -177,17 +223,15 @@ func TestPageObeysItsPolicy(t *testing.T) {
 	require.NoError(t, err)
 	html := string(assets["/"].plain)
 	require.NotRegexp(t, `(?i)<style|\sstyle=|\son[a-z]+=|<script(?:[^>]*)>[^<\s]`, html)
-	refs := regexp.MustCompile(`(?:src|href)="([^"]+)"`)
-	for _, m := range refs.FindAllStringSubmatch(html, -1) {
+	for _, m := range references.FindAllStringSubmatch(html, -1) {
 		require.Contains(t, assets, path.Join("/", m[1]))
 	}
-	imports := regexp.MustCompile(`(?m)(?:\bfrom|^\s*import)\s*["']([^"'\s]+)["']`)
 	found := 0
 	for name, a := range assets {
 		if path.Ext(name) != ".js" {
 			continue
 		}
-		for _, m := range imports.FindAllSubmatch(a.plain, -1) {
+		for _, m := range append(imports.FindAllSubmatch(a.plain, -1), lazy.FindAllSubmatch(a.plain, -1)...) {
 			found++
 			require.Contains(t, assets, path.Join(path.Dir(name), string(m[1])), "%s imports %s", name, m[1])
 		}

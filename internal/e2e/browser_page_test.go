@@ -18,7 +18,7 @@ const pageLimit = 2 * time.Second
 
 func browserFirstVisit(t *testing.T, b *browser) {
 	s := startServer(t)
-	p := b.open(t, s, "/")
+	p := b.open(t, s, "/#explore")
 	host, port, err := net.SplitHostPort(s.UDP)
 	require.NoError(t, err)
 	want := fmt.Sprintf("printf 'signups:1|c|#env:prod' > /dev/udp/%s/%s", host, port)

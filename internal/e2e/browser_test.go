@@ -54,6 +54,12 @@ func TestBrowser(t *testing.T) {
 		"HostileNamesOfEachKind":     browserHostileKinds,
 		"LevelsScaleBarsBeginAtZero": browserLevels,
 		"TheLedgerIsShown":           browserLedger,
+		"LiveShowsWhatIsSent":        browserLive,
+		"PagesAndTheirLinks":         browserPages,
+		"LiveHeals":                  browserLiveHeals,
+		"HostileNamesOnTheLists":     browserHostileLive,
+		"ManyMetricsStayUsable":      browserManyMetrics,
+		"MetricsAndTheirDetails":     browserMetrics,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -104,6 +104,9 @@ export const getQuality = () => get('api/quality?limit=1');
 /** @returns {Promise<import('./types/answers.js').Storage>} */
 export const getStorage = () => get('api/storage?metrics=10');
 
+/** The series with the most events lately. @returns {Promise<import('./types/answers.js').Hot>} */
+export const getHot = () => get('api/hot?limit=1000');
+
 /** @returns {Promise<Metric[]>} */
 export const getMetrics = async () => (await get('api/metrics')).metrics ?? [];
 

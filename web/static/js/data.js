@@ -5,7 +5,7 @@
 import { ApiError, Unreachable, connection, getMetrics, getQuality, getQuery, getStatus, getStorage, getTags } from './api.js';
 import { batch, computed, effect, signal, untracked } from './lib.js';
 import { defaultFn, hasFn, isKind } from './kinds.js';
-import { chooseMetric, live, query, update, view } from './state.js';
+import { chooseMetric, live, page, query, update, view } from './state.js';
 
 /** @typedef {import('./types/answers.js').Status} Status */
 /** @typedef {import('./types/answers.js').Metric} Metric */
@@ -30,8 +30,8 @@ export const tags = signal({ metric: '', tags: /** @type {Tag[]} */ ([]) });
 export const quality = signal(/** @type {Quality | null} */ (null));
 /** null until the first answer. @type {import('../vendor/signals-core.js').Signal<Storage | null>} */
 export const storage = signal(/** @type {Storage | null} */ (null));
-/** Somebody looks at its figures: they are read each second. */
-export const watching = signal(false);
+/** How many look at its figures: while somebody does, they are read each second. */
+export const watching = signal(0);
 /** The last good answer; stays until a newer one is there. */
 export const result = signal(/** @type {Result | null} */ (null));
 /** The last refusal of the current query, or null. */
@@ -71,7 +71,7 @@ export function choose(row) {
   chooseMetric(row.metric, row.conflict ? row.kind : '', kept);
 }
 
-const visible = signal(document.visibilityState !== 'hidden');
+export const visible = signal(document.visibilityState !== 'hidden');
 document.addEventListener('visibilitychange', () => {
   visible.value = document.visibilityState !== 'hidden';
 });
@@ -130,7 +130,7 @@ function follow(text) {
  * @template T
  * @param {Promise<T>} answer
  */
-async function tried(answer) {
+export async function tried(answer) {
   try {
     return await answer;
   } catch (error) {
@@ -152,7 +152,7 @@ export async function refreshMetrics() {
   const list = await tried(getMetrics());
   if (list === null) return;
   metrics.value = list;
-  if (view.peek().m === '' && list.length > 0) {
+  if (page.peek() === 'explore' && view.peek().m === '' && list.length > 0) {
     const latest = list.reduce((a, b) => (b.last_seen > a.last_seen ? b : a));
     update({ m: latest.metric, kind: latest.conflict ? latest.kind : '' }, { replace: true });
   }
@@ -169,7 +169,7 @@ async function refreshStatus() {
  * Does a step again and again, until the returned function is called.
  * @param {() => Promise<number>} step answers how many ms to wait for the next one
  */
-function repeat(step) {
+export function repeat(step) {
   /** @type {number | undefined} */
   let timer;
   let stopped = false;
@@ -188,7 +188,7 @@ function followQuality() {
   return repeat(async () => {
     const q = await tried(getQuality());
     if (q !== null) quality.value = q;
-    return watching.peek() ? SECOND : LISTS_EVERY;
+    return watching.peek() > 0 ? SECOND : LISTS_EVERY;
   });
 }
 
@@ -232,7 +232,11 @@ export function start() {
     const on = visible.value && text !== '' && !isEmpty.value;
     return on ? untracked(() => follow(text)) : undefined;
   });
-  effect(() => (visible.value ? untracked(followLists) : undefined));
+  const arrived = computed(() => page.value === 'explore' && view.value.m === '');
+  effect(() => {
+    void arrived.value; // a metric is to be chosen: now, and not in ten seconds
+    return visible.value ? untracked(followLists) : undefined;
+  });
   effect(() => {
     void watching.value; // opened: now, and not in ten seconds
     return visible.value ? untracked(followQuality) : undefined;

@@ -1,11 +1,11 @@
 /** The Explore page: one metric, filtered, grouped and drawn. */
 import { Chart, look } from './chart.js';
 import { FunctionChoice, GroupBy, RangeChoice, StepChoice, TypeChoice } from './controls.js';
-import { Empty } from './empty.js';
 import { Filters } from './filters.js';
 import { duration, exact, perSecond, sentence, span, zone } from './format.js';
 import { isCount, pointName, precision, totalName, totalText } from './kinds.js';
-import { html } from './lib.js';
+import { lazy } from './lazy.js';
+import { html, useEffect } from './lib.js';
 import { Legend, elapsed } from './legend.js';
 import { isEmpty, pending, refusal, result } from './data.js';
 import { plot } from './model.js';
@@ -77,9 +77,12 @@ function Caption() {
   </div>`;
 }
 
+const empty = lazy(async () => (await import('./empty.js')).Empty);
+
 /** The page. */
 export function Explore() {
-  if (isEmpty.value) return html`<${Empty} />`;
+  useEffect(() => (isEmpty.value ? empty.ensure() : undefined), [isEmpty.value]);
+  if (isEmpty.value) return empty.component.value && html`<${empty.component.value} />`;
   return html`<div class="explore">
     <div class="controls">
       <div class="control-row"><${Filters} /><${GroupBy} /></div>

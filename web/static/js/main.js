@@ -1,17 +1,17 @@
 /** Starts the page. */
 import { result, start } from './data.js';
-import { Explore } from './explore.js';
 import { effect, html, render } from './lib.js';
-import { Shell } from './shell.js';
-import { view } from './state.js';
+import { Shell, pageName } from './shell.js';
+import { page, view } from './state.js';
 
 const root = /** @type {HTMLElement} */ (document.getElementById('app'));
 root.textContent = '';
-render(html`<${Shell}><${Explore} /><//>`, root);
+render(html`<${Shell} />`, root);
 start();
 
 effect(() => {
-  document.title = view.value.m === '' ? 'Cairn' : `${view.value.m} – Cairn`;
+  const of = page.value === 'explore' && view.value.m !== '' ? view.value.m : pageName.value;
+  document.title = `${of} – Cairn`;
 });
 
 // For tests and the console: copies, so that nothing outside can change what the page shows.

@@ -35,7 +35,7 @@ function marked(name, at) {
  * What one should know before one trusts the metric.
  * @param {{item: Metric}} props
  */
-function Marks({ item }) {
+export function Marks({ item }) {
   return html`${item.conflict && html`<span class="badge" data-testid="mark-conflict"
       title="This name is sent as more than one kind. Each kind is a metric of its own; probably one of the senders is mistaken.">name in conflict</span>`}
     ${item.overflow && html`<span class="badge" data-testid="mark-overflow"

@@ -2,7 +2,7 @@
  * What the page shows, as one value that lives in the URL's query string: a copied link reproduces
  * the view, and the browser's back button undoes.
  */
-import { computed, signal } from './lib.js';
+import { batch, computed, signal } from './lib.js';
 
 /**
  * @typedef {object} View
@@ -82,6 +82,35 @@ export function format(v) {
   return `?${pairs.map(([k, value]) => `${k}=${encode(value)}`).join('&')}`;
 }
 
+/**
+ * The page of an address: its fragment names it; without one a query string is Explore's, and none is Live.
+ * What follows the page's name is for the page itself.
+ */
+function place() {
+  const [name, ...rest] = location.hash.slice(1).split('/');
+  if (name === 'metrics' || name === 'explore') return { page: name, rest };
+  return { page: location.search === '' ? 'live' : 'explore', rest: [] };
+}
+
+const here = signal(place());
+
+/** live, explore or metrics */
+export const page = computed(() => here.value.page);
+
+/** The metric whose details the page Metrics shows, or null. */
+export const detail = computed(() => {
+  const [kind, name] = here.value.rest;
+  if (page.value !== 'metrics' || name === undefined) return null;
+  try {
+    return { kind, metric: decodeURIComponent(name) };
+  } catch {
+    return null; // a link that was cut
+  }
+});
+
+/** The link to a metric's details. @param {string} kind @param {string} metric */
+export const detailLink = (kind, metric) => `./#metrics/${kind}/${encodeURIComponent(metric)}`;
+
 export const view = signal(parse(location.search, history.state?.back ?? ''));
 
 /** The query string of GET /api/query for the current view; '' without a metric. */
@@ -116,9 +145,46 @@ export function update(patch, { replace = false } = {}) {
   if (next.range !== '') next.back = next.range;
   const url = format(next);
   if (url === format(old) && location.search === url) return;
-  view.value = next;
   history[replace ? 'replaceState' : 'pushState']({ back: next.back }, '', url);
+  batch(() => {
+    view.value = next;
+    here.value = place();
+  });
 }
+
+/** Reads the address anew. @param {string} [back] */
+function arrive(back) {
+  batch(() => {
+    view.value = parse(location.search, back ?? view.peek().back);
+    here.value = place();
+  });
+}
+
+/**
+ * Goes to a link of this page without loading it anew.
+ * @param {string} href  relative
+ */
+export function go(href) {
+  const url = new URL(href, location.href);
+  if (url.href !== location.href) history.pushState(null, '', url.href);
+  arrive();
+}
+
+/** Follows a link that was clicked, unless it was to open elsewhere. @param {MouseEvent} event */
+export function follow(event) {
+  if (event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+  event.preventDefault();
+  go(/** @type {HTMLAnchorElement} */ (event.currentTarget).href);
+}
+
+/**
+ * The link to a metric in Explore.
+ * @param {string} m
+ * @param {string} [kind]  if the name has several
+ * @param {string[]} [f]  filters
+ * @param {string} [range]
+ */
+export const exploreLink = (m, kind = '', f = [], range = DEFAULT_RANGE) => `./${format({ ...parse('', ''), m, kind, f, range })}`;
 
 /**
  * Chooses a metric; filters and groups of another metric rarely fit, so they go.
@@ -142,6 +208,4 @@ export function resetWindow() {
   if (view.peek().range === '') chooseRange(view.peek().back);
 }
 
-window.addEventListener('popstate', (event) => {
-  view.value = parse(location.search, event.state?.back ?? view.peek().back);
-});
+window.addEventListener('popstate', (event) => arrive(event.state?.back));

@@ -9,6 +9,14 @@
  * @typedef {Record<string, string | string[]>} Tags
  * @typedef {{tags: Tags, values: (number | null)[], total: number | null, min: number | null, max: number | null, last: number | null}} Series
  *
+ * The series with the most events in the complete seconds [from, to); `rate` is events a second (GET /api/hot).
+ * @typedef {{metric: string, kind: string, tags: Tags, events: number, rate: number, share: number}} HotSeries
+ * @typedef {{from: number, to: number, events: number, rate: number, series: HotSeries[]}} Hot
+ *
+ * What turns an answer into the next one (docs/streams.md).
+ * @typedef {{at: number, since?: number, values?: (number | null)[], tags?: Tags, total?: number | null, min?: number | null, max?: number | null, last?: number | null}} Change
+ * @typedef {Omit<Result, 'series'> & {dropped: number, order?: number[], series: Change[]}} Delta
+ *
  * A query's answer. `times` are the starts of the buckets; null is a bucket without an event. A bucket
  * that ends after `sealed_until` (the watermark) is open. `total` is the function over the whole range and all
  * matched series, that of rate the count; null where there is nothing to read it from.
