@@ -21,6 +21,13 @@ import (
 // heaviest is how many bytes a picture of the docs may have.
 const heaviest = 150_000
 
+// settled tells whether the page shows all that it is going to show: on Live, the metrics in
+// order, and how many events come.
+const settled = `document.querySelector('#chart')?.dataset.ready === '1' || document.querySelector('#send-line') !== null ||
+	document.querySelectorAll('[data-testid="metrics-row"]').length > 5 && (!location.hash.includes('/') || document.querySelector('[data-testid="detail-hot"]') !== null) ||
+	document.querySelectorAll('[data-testid="live-tile"]').length > 5 && document.querySelector('[data-testid="events-rate"]').textContent !== '–' &&
+	[...document.querySelectorAll('[data-testid="live-rate"]')].every((e) => e.textContent !== '')`
+
 // TestBrowserScreenshots takes the pictures of the docs; `make screenshots` runs it.
 func TestBrowserScreenshots(t *testing.T) {
 	dir := os.Getenv("CAIRN_SCREENSHOTS")
@@ -40,6 +47,14 @@ func TestBrowserScreenshots(t *testing.T) {
 		{"explore-dark.png", "dark", 1280, 800, demo, "/?m=shop.orders&by=region&type=stacked&range=1h&step=1m"},
 		{"incident.png", "light", 1280, 800, demo, "/?m=shop.errors&by=service&by=region&type=lines&range=1h&step=1m"},
 		{"phone.png", "light", 390, 844, demo, "/?m=shop.orders&by=region&type=stacked&range=1h&step=1m"},
+		{"live-light.png", "light", 1280, 800, demo, "/"},
+		{"live-dark.png", "dark", 1280, 800, demo, "/"},
+		{"live-phone-light.png", "light", 390, 844, demo, "/"},
+		{"live-phone-dark.png", "dark", 390, 844, demo, "/"},
+		{"metrics-light.png", "light", 1280, 800, demo, "/#metrics/counter/shop.orders"},
+		{"metrics-dark.png", "dark", 1280, 800, demo, "/#metrics/counter/shop.orders"},
+		{"metrics-phone-light.png", "light", 390, 844, demo, "/#metrics"},
+		{"metrics-phone-dark.png", "dark", 390, 844, demo, "/#metrics/counter/shop.orders"},
 		{"empty.png", "light", 1280, 800, startServer(t, usualPort()...), "/"},
 	} {
 		p := b.blank(t, shot.server)
@@ -53,7 +68,9 @@ func TestBrowserScreenshots(t *testing.T) {
 		p.goTo(shot.path)
 		// No scrollbar is drawn, so the space for it would puzzle.
 		eval[string](p, `document.documentElement.style.scrollbarGutter = 'auto'`)
-		p.until(drawnLimit, shot.file, func(s shown) bool { return s.Ready || s.Empty })
+		eventually(t, drawnLimit, func() (bool, string) {
+			return eval[bool](p, settled), shot.file + " is not drawn"
+		})
 		picture := act(p, chromedp.CaptureScreenshot())
 		require.Less(t, len(picture), heaviest, shot.file)
 		require.NoError(t, os.WriteFile(filepath.Join(dir, shot.file), picture, 0o644))

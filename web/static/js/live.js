@@ -96,7 +96,7 @@ export function Live() {
           value=${needle} onInput=${(/** @type {any} */ e) => setNeedle(e.currentTarget.value)} />
         <span class="label" role="status" data-testid="live-count">${needle === '' ? `${exact(all.length)} moving` : `${exact(list.length)} of ${exact(all.length)}`}</span></div>
     </div>
-    <div class="caption"><${Caption} />${cut.value > 0 && html`<span>${exact(cut.value)} more moved; the page Metrics has them all.</span>`}</div>
+    <div class="caption"><${Caption} />${cut.value && html`<span>More moved than the 1,000 of a kind that are shown; the page Metrics lists them all.</span>`}</div>
     <${Nothing} shown=${list.length} needle=${needle} clear=${() => setNeedle('')} />
     <${Tiles} list=${list} />
   </div>`;

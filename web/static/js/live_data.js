@@ -53,8 +53,8 @@ export const rows = computed(() => {
   return all;
 });
 
-/** How many metrics moved but are not among the rows. */
-export const cut = computed(() => Object.values(answers.value).reduce((n, a) => n + a.series_matched - a.series.length, 0));
+/** Whether more metrics moved than are among the rows. */
+export const cut = computed(() => Object.values(answers.value).some((a) => a.truncated));
 
 /** Every kind has answered once. */
 export const complete = computed(() => Object.keys(answers.value).length === KINDS.length);
@@ -62,10 +62,12 @@ export const complete = computed(() => Object.keys(answers.value).length === KIN
 /** Names that stand for several kinds, which a link must name. */
 export const ambiguous = computed(() => new Set((metrics.value ?? []).filter((m) => m.conflict).map((m) => m.metric)));
 
-/** Events a second, from the ledger's count of the last seconds; null until two counts are there. */
+/** Events a second, from the ledger's counts of the last seconds; null until there is a second between them. */
 export const eventRate = signal(/** @type {number | null} */ (null));
 /** Long enough that the seconds' edges do not show. */
 const RATE_OVER = 5000;
+/** Two counts that are close to one another tell of a moment only. */
+const RATE_AFTER = 900;
 
 /** The order of ids. */
 export const order = signal(/** @type {string[]} */ ([]));
@@ -122,8 +124,8 @@ function followRate() {
     if (last && (next.n < last.n || next.at - last.at > 2 * RATE_OVER)) counts = []; // another process, or a pause
     counts.push(next);
     while (counts.length > 2 && next.at - counts[1].at >= RATE_OVER) counts.shift();
-    const first = counts[0];
-    eventRate.value = next.at > first.at ? (1000 * (next.n - first.n)) / (next.at - first.at) : null;
+    const over = next.at - counts[0].at;
+    eventRate.value = over >= RATE_AFTER ? (1000 * (next.n - counts[0].n)) / over : null;
   });
 }
 

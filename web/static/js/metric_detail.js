@@ -43,7 +43,7 @@ function HotSeries({ kind, metric, link }) {
   const list = hot.value.series.filter((s) => s.metric === metric && s.kind === kind).slice(0, HOT);
   return html`<section><h2>Busiest series now</h2>
     ${list.length === 0 && html`<p class="muted">None of the 1,000 busiest series is of this metric.</p>`}
-    <ul class="detail-list">${list.map((s) => html`<li key=${JSON.stringify(s.tags)}><a class="cut" data-testid="detail-hot" onClick=${follow}
+    <ul class="detail-list">${list.map((s) => html`<li key=${JSON.stringify(s.tags)}><a class="whole" data-testid="detail-hot" onClick=${follow}
         href=${link(Object.entries(s.tags).flatMap(([key, v]) => (Array.isArray(v) ? v : [v]).map((value) => filterOf(key, value))))}><${Tagset} tags=${s.tags} /></a>
       <span class="muted">${perSecond(s.rate)}</span></li>`)}</ul></section>`;
 }

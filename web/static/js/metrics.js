@@ -70,9 +70,9 @@ function Table({ list, sort, choose }) {
   return html`<table class="metrics" aria-rowcount=${list.length + 1} data-testid="metrics-table">
     <thead><tr aria-rowindex="1">${COLUMNS.map((c) => html`<${Head} key=${c.id} column=${c} sort=${sort} choose=${choose} />`)}</tr></thead>
     <tbody ref=${box}>
-      <tr aria-hidden="true" class="space"><td colspan=${COLUMNS.length} style=${{ height: `${above}px` }}></td></tr>
+      <tr aria-hidden="true" class="space"><td style=${{ height: `${above}px` }}></td></tr>
       ${list.slice(first, end).map((m, i) => html`<${MetricRow} key=${idOf(m.kind, m.metric)} m=${m} place=${first + i} />`)}
-      <tr aria-hidden="true" class="space"><td colspan=${COLUMNS.length} style=${{ height: `${below}px` }}></td></tr>
+      <tr aria-hidden="true" class="space"><td style=${{ height: `${below}px` }}></td></tr>
     </tbody></table>`;
 }
 
