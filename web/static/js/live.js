@@ -54,7 +54,8 @@ function Tiles({ list }) {
   const { box, width, first, end, above, below } = useRows(Math.ceil(list.length / columns), TILE);
   const fit = Math.max(1, Math.floor((width + GAP) / (NARROWEST + GAP)));
   useEffect(() => setColumns(fit), [fit]);
-  return html`<div ref=${box} onPointerEnter=${() => (pointed.value = true)} onPointerLeave=${() => (pointed.value = false)}>
+  return html`<div ref=${box} onPointerEnter=${() => (pointed.value = true)} onPointerLeave=${() => (pointed.value = false)}
+    onFocusCapture=${() => (pointed.value = true)} onBlurCapture=${() => (pointed.value = false)}>
     <div style=${{ height: `${above}px` }}></div>
     <ul class="tiles" style=${{ gridTemplateColumns: `repeat(${columns}, minmax(0, 1fr))` }}>
       ${list.slice(first * columns, end * columns).map((row) => html`<${Tile} key=${row.id} row=${row} width=${width / columns} />`)}</ul>

@@ -133,6 +133,7 @@ function followRate() {
 export function followLive() {
   watching.value = watching.peek() + 1;
   let ranked = -Infinity;
+  let first = true; // until all kinds are there
   const stops = [
     () => {
       watching.value = watching.peek() - 1;
@@ -153,8 +154,10 @@ export function followLive() {
       void hot.value;
       const now = performance.now();
       untracked(() => batch(() => {
-        if (hot.peek() !== null && !pointed.peek() && now - ranked >= RANK_EVERY) {
+        const due = now - ranked >= RANK_EVERY || (first && complete.peek());
+        if (hot.peek() !== null && !pointed.peek() && due) {
           ranked = now;
+          first = !complete.peek();
           rank();
         } else keepPlaces();
       }));
