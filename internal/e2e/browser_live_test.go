@@ -1,11 +1,15 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 	"github.com/stretchr/testify/require"
@@ -200,6 +204,61 @@ func browserLiveHeals(t *testing.T, b *browser) {
 		}
 	}
 	require.GreaterOrEqual(t, streams, 3, "two streams, and at least one anew")
+}
+
+// browserLiveOrder: the busiest metric is first, and a later one takes its place, but not
+// while somebody points at the tiles.
+func browserLiveOrder(t *testing.T, b *browser) {
+	s := startServer(t)
+	p := b.open(t, s, "/")
+	until := func(busy, calm, first string) {
+		t.Helper()
+		p.untilLive(first+" first", func(l live) bool {
+			s.Send(append(slices.Repeat([]string{busy + ":1|c"}, 30), calm+":1|c")...)
+			return len(l.Tiles) == 2 && l.Tiles[0].Metric == first
+		})
+	}
+	until("busy", "calm", "busy")
+	until("calm", "busy", "calm")
+	tile := p.find(hook("live-tile"))
+	p.do(chromedp.MouseEvent("mouseMoved", tile.X+4, tile.Y+4))
+	until("busy", "calm", "calm") // at once
+	count := 0
+	rates := `document.querySelector('[data-metric="busy"] [data-testid="live-rate"]').textContent`
+	was := eval[string](p, rates)
+	eventually(t, drawnLimit, func() (bool, string) {
+		s.Send(slices.Repeat([]string{"busy:1|c"}, 30)...)
+		if now := eval[string](p, rates); now != was {
+			was = now
+			count++
+		}
+		return count > 6, fmt.Sprintf("%d answers came", count)
+	})
+	require.Equal(t, "calm", eval[live](p, liveScript).Tiles[0].Metric, "a tile left the pointer")
+	p.do(chromedp.MouseEvent("mouseMoved", 4, 4))
+	until("busy", "calm", "busy")
+}
+
+// browserWithoutStreams: where streams fail, the page asks each second.
+func browserWithoutStreams(t *testing.T, b *browser) {
+	s := startServer(t)
+	s.Send("steady:41|c")
+	p := b.blank(t, s)
+	p.do(chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+		_, err := cdp.Call(ctx, target, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{
+			Source: `window.EventSource = class {
+				addEventListener(name, f) { if (name === 'error') setTimeout(() => f(new Event(name))); }
+				close() {}
+			}`,
+		})
+		return err
+	}))
+	p.goTo("/")
+	p.untilTile("steady", "counter", 41)
+	s.Send("steady:1|c", "fresh:5|c")
+	p.untilTile("steady", "counter", 42)
+	p.untilTile("fresh", "counter", 5)
+	require.NotContains(t, strings.Join(p.requests(), "\n"), "/api/stream")
 }
 
 // browserHostileLive: names and tags stay text on Live and Metrics.

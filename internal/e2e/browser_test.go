@@ -57,6 +57,8 @@ func TestBrowser(t *testing.T) {
 		"LiveShowsWhatIsSent":        browserLive,
 		"PagesAndTheirLinks":         browserPages,
 		"LiveHeals":                  browserLiveHeals,
+		"LiveKeepsPlaces":            browserLiveOrder,
+		"LiveWithoutStreams":         browserWithoutStreams,
 		"HostileNamesOnTheLists":     browserHostileLive,
 		"ManyMetricsStayUsable":      browserManyMetrics,
 		"MetricsAndTheirDetails":     browserMetrics,
