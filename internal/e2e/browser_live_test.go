@@ -224,11 +224,11 @@ func browserLiveOrder(t *testing.T, b *browser) {
 	p.do(chromedp.MouseEvent("mouseMoved", tile.X+4, tile.Y+4))
 	until("busy", "calm", "calm") // at once
 	count := 0
-	rates := `document.querySelector('[data-metric="busy"] [data-testid="live-rate"]').textContent`
-	was := eval[string](p, rates)
+	const figure = `document.querySelector('[data-metric="busy"] [data-testid="live-figure"]').dataset.value`
+	was := eval[string](p, figure)
 	eventually(t, drawnLimit, func() (bool, string) {
 		s.Send(slices.Repeat([]string{"busy:1|c"}, 30)...)
-		if now := eval[string](p, rates); now != was {
+		if now := eval[string](p, figure); now != was {
 			was = now
 			count++
 		}
