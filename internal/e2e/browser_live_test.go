@@ -409,3 +409,20 @@ func browserMetrics(t *testing.T, b *browser) {
 	require.Equal(t, []string{"gauge"}, got.setting("kind"))
 	p.requireNotReloaded()
 }
+
+// browserLiveRefused: a query that reaches a limit is told of, and those of other kinds go on.
+func browserLiveRefused(t *testing.T, b *browser) {
+	s := startServer(t, "--max-query-series", "2")
+	s.Send("a:1|c", "b:2|c", "c:3|c", "level:4|g")
+	s.AwaitReceived(4)
+	p := b.blank(t, s)
+	p.serverAway(true) // the browser notes what is refused
+	p.goTo("/")
+	p.untilTile("level", "gauge", 4)
+	eventually(t, drawnLimit, func() (bool, string) {
+		got := p.look().Error
+		return strings.Contains(got, "series") && strings.Contains(got, "The counters below are those of the last answer"), got
+	})
+	s.Send("level:5|g")
+	p.untilTile("level", "gauge", 5)
+}

@@ -59,6 +59,7 @@ func TestBrowser(t *testing.T) {
 		"LiveHeals":                  browserLiveHeals,
 		"LiveKeepsPlaces":            browserLiveOrder,
 		"LiveWithoutStreams":         browserWithoutStreams,
+		"LiveTellsOfRefusals":        browserLiveRefused,
 		"HostileNamesOnTheLists":     browserHostileLive,
 		"ManyMetricsStayUsable":      browserManyMetrics,
 		"MetricsAndTheirDetails":     browserMetrics,

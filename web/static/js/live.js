@@ -1,11 +1,11 @@
 /** The page Live: what moves right now, a small picture a metric, busiest first. */
 import { Empty } from './empty.js';
 import { isEmpty } from './data.js';
-import { cell, clock, exact, perSecond } from './format.js';
+import { cell, clock, exact, perSecond, sentence } from './format.js';
 import { search } from './fuzzy.js';
 import { isCount, totalText } from './kinds.js';
 import { html, useEffect, useState } from './lib.js';
-import { ambiguous, complete, cut, eventRate, followLive, order, pointed, rates, rows } from './live_data.js';
+import { ambiguous, complete, cut, eventRate, followLive, order, pointed, rates, refusals, rows } from './live_data.js';
 import { Spark } from './spark.js';
 import { exploreLink, follow } from './state.js';
 import { useRows } from './virtual.js';
@@ -98,6 +98,8 @@ export function Live() {
         <span class="label" role="status" data-testid="live-count">${needle === '' ? `${exact(all.length)} moving` : `${exact(list.length)} of ${exact(all.length)}`}</span></div>
     </div>
     <div class="caption"><${Caption} />${cut.value && html`<span>More moved than the 1,000 of a kind that are shown; the page Metrics lists them all.</span>`}</div>
+    ${Object.entries(refusals.value).map(([kind, text]) => text !== '' && html`<div key=${kind} class="message error" role="alert" data-testid="error">
+      <b>${sentence(text)}</b><span>${`The ${kind}s below are those of the last answer; the page Metrics lists all.`}</span></div>`)}
     <${Nothing} shown=${list.length} needle=${needle} clear=${() => setNeedle('')} />
     <${Tiles} list=${list} />
   </div>`;

@@ -16,12 +16,18 @@ const KINDS = [
   { kind: 'gauge', streams: false },
   { kind: 'set', streams: false },
 ];
-/** Of two minutes, 60 bars; 1,000 metrics a kind stay below what may be streamed. */
-const WINDOW = 'by=__name__&from=-2m&to=now&step=2s&limit=1000';
+const WINDOW = 'by=__name__&from=-2m&to=now&limit=1000';
+/**
+ * Of two minutes, 60 bars: 1,000 metrics a kind stay below what may be streamed. Where there are so many metrics that
+ * the server refuses, fewer.
+ */
+const STEPS = ['2s', '10s', '1m'];
 const HOT_EVERY = 2000;
 
 /** The last answer of each kind. */
 const answers = signal(/** @type {Record<string, Result>} */ ({}));
+/** Why there is no newer answer, by kind; '' where there is. */
+export const refusals = signal(/** @type {Record<string, string>} */ ({}));
 /** null until the first answer. @type {import('../vendor/signals-core.js').Signal<Hot | null>} */
 export const hot = signal(/** @type {Hot | null} */ (null));
 
@@ -142,9 +148,16 @@ export function followLive() {
     effect(() => {
       if (!visible.value) return undefined;
       return untracked(() => {
-        const inner = KINDS.map(({ kind, streams }) => followQuery(`metric=*&kind=${kind}&${WINDOW}`, streams, (answer) => {
-          answers.value = { ...answers.peek(), [kind]: answer };
-        }));
+        const inner = KINDS.map(({ kind, streams }) => followQuery(
+          STEPS.map((step) => `metric=*&kind=${kind}&${WINDOW}&step=${step}`),
+          streams,
+          (answer) => {
+            answers.value = { ...answers.peek(), [kind]: answer };
+          },
+          (sentence) => {
+            if ((refusals.peek()[kind] ?? '') !== sentence) refusals.value = { ...refusals.peek(), [kind]: sentence };
+          },
+        ));
         inner.push(followHot());
         return () => inner.forEach((stop) => stop());
       });

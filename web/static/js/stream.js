@@ -7,6 +7,8 @@ import { ApiError, Unreachable, getQuery } from './api.js';
 const SECOND = 1000;
 /** A stream of a window that moves says something each second; one that is silent is taken for dead. */
 const SILENT = 15 * SECOND;
+/** The status of a query that reached a limit. */
+const TOO_MUCH = 422;
 /** A server without room for a stream is asked for one again after it. */
 const REFUSED = 30 * SECOND;
 
@@ -35,17 +37,19 @@ export function apply(answer, delta) {
 
 /**
  * Hands on each new answer, until the returned function is called.
- * @param {string} text  query string
+ * @param {string[]} texts  query strings, each of which costs less than the one before it, for where that is refused
  * @param {boolean} streams  whether to ask for a stream: a browser has six connections to a host, for all its tabs
  * @param {(answer: Result) => void} take
+ * @param {(sentence: string) => void} refuse  is told why there is no answer, and '' once there is one
  */
-export function followQuery(text, streams, take) {
+export function followQuery(texts, streams, take, refuse) {
   const abort = new AbortController();
   /** @type {number | undefined} */
   let timer;
   /** @type {EventSource | null} */
   let source = null;
   let notBefore = 0;
+  let at = 0;
 
   const close = () => {
     source?.close();
@@ -55,20 +59,24 @@ export function followQuery(text, streams, take) {
   const poll = async () => {
     const began = performance.now();
     try {
-      const answer = await getQuery(text, abort.signal);
+      const answer = await getQuery(texts[at], abort.signal);
       if (abort.signal.aborted) return;
       take(answer);
+      refuse('');
       if (streams && performance.now() >= notBefore) return open();
     } catch (error) {
       if (abort.signal.aborted) return;
-      if (!(error instanceof ApiError || error instanceof Unreachable)) throw error;
+      if (error instanceof ApiError) {
+        if (error.status === TOO_MUCH && at + 1 < texts.length) at++;
+        refuse(error.message);
+      } else if (!(error instanceof Unreachable)) throw error;
     }
     // A slow answer is asked for more rarely.
     const took = performance.now() - began;
     timer = setTimeout(poll, Math.max(SECOND - took, 3 * took));
   };
   const open = () => {
-    const own = (source = new EventSource(`api/stream?${text}`));
+    const own = (source = new EventSource(`api/stream?${texts[at]}`));
     /** @type {Result | null} */
     let answer = null;
     const lost = () => {
@@ -90,11 +98,8 @@ export function followQuery(text, streams, take) {
       heard();
       if (answer !== null) take((answer = apply(answer, JSON.parse(event.data))));
     });
-    own.addEventListener('error', (event) => {
-      // With data it is the query that failed, which the server tries again.
-      if (/** @type {MessageEvent} */ (event).data === undefined) lost();
-      else heard();
-    });
+    // With data it is the query that failed; without, the connection. Asking tells why.
+    own.addEventListener('error', lost);
   };
   poll();
   return () => {
