@@ -136,17 +136,25 @@ func (rd *Reading) Prepare(r Read) (*Prepared, error) {
 	r.Since = min(max(r.Since, r.Grid.From), r.Grid.To)
 	p := &Prepared{rd: rd, r: r, groups: newGrouper(r.Group), seen: make(map[seriesKey]struct{})}
 	p.open = &part{rd: rd, r: &p.r, from: r.Since, to: r.Grid.To}
-	for i, id := range r.IDs {
-		for _, s := range rd.v.Open {
-			if err := p.readOpen(s, i, id); err != nil {
+	open := make([][]Selection, len(rd.v.Open)) // by source and metric
+	for _, id := range r.IDs {
+		for i, s := range rd.v.Open {
+			sel, err := s.Select(rd.ctx, id, r.Filters)
+			if err != nil {
 				return nil, err
 			}
+			open[i] = append(open[i], sel)
 		}
 		sel, err := rd.selected(rd.v.Store, id, r.Filters)
 		if err != nil {
 			return nil, err
 		}
 		p.stored = append(p.stored, sel)
+	}
+	for _, all := range open {
+		if err := p.readOpen(all); err != nil {
+			return nil, err
+		}
 	}
 	rd.cache.find(p)
 	return p, nil
@@ -163,17 +171,34 @@ func (rd *Reading) selected(s Source, id metric.ID, match matcher.List) (Selecti
 	return sel, nil
 }
 
-func (p *Prepared) readOpen(s Source, place int, id metric.ID) error {
-	sel, err := s.Select(p.rd.ctx, id, p.r.Filters)
-	if err != nil {
-		return err
+// readOpen reads what an open source has of each metric.
+func (p *Prepared) readOpen(all []Selection) error {
+	if len(all) == 1 || p.rd.v.Join == nil {
+		for id, sel := range all {
+			if err := p.scanOpen(sel, func(int) int { return id }); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
+	var of []int32 // by place
+	for id, sel := range all {
+		for range sel.Tags() {
+			of = append(of, int32(id))
+		}
+	}
+	return p.scanOpen(p.rd.v.Join(all), func(i int) int { return int(of[i]) })
+}
+
+// scanOpen reads a selection; of returns the place in Read.IDs of the metric of a series.
+func (p *Prepared) scanOpen(sel Selection, of func(i int) int) error {
 	tags := sel.Tags()
 	to := make([]int32, len(tags)) // group + 1; 0: the series has no event yet
 	group := func(i int) int {
 		if to[i] == 0 {
-			to[i] = int32(p.groups.of(id.Name, tags[i])) + 1
-			p.seen[seriesKey{place, tags[i]}] = struct{}{}
+			id := of(i)
+			to[i] = int32(p.groups.of(p.r.IDs[id].Name, tags[i])) + 1
+			p.seen[seriesKey{id, tags[i]}] = struct{}{}
 		}
 		return int(to[i]) - 1
 	}

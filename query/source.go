@@ -64,7 +64,10 @@ type View struct {
 	// Open sources are read first: until OpenDone is called nothing can be
 	// flushed, or deleted. What is selected of Store until then is of the same instant, and
 	// can be read later.
-	Open     []Source
+	Open []Source
+	// Join makes one selection of several of an open source, whose places are theirs one after
+	// another: a scan of it visits the source once. nil: each is scanned by itself.
+	Join     func(all []Selection) Selection
 	OpenDone func()
 	Store    Source
 	// SealedUntil is the watermark: buckets that end at or before it are

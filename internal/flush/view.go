@@ -65,7 +65,7 @@ func (p *Pump) View() (*query.View, error) {
 	}
 	closed := false
 	return &query.View{
-		Open: []query.Source{live, frozen}, OpenDone: done,
+		Open: []query.Source{live, frozen}, OpenDone: done, Join: joinOpen,
 		Store: store, SealedUntil: p.watermark(), Incomplete: p.incomplete(), Version: version,
 		SameBefore: func(id metric.ID, since uint64) metric.UnixSec { return sameBefore(changes, id, since) },
 		Held:       func(id metric.ID) metric.Held { return snap.HeldOf(id.Name) },
@@ -243,7 +243,23 @@ func (sel *openSelection) visit(from, to metric.UnixSec, v agg.Visitor) {
 	for i, h := range sel.handles {
 		want[h] = uint32(i + 1)
 	}
-	sel.s.read(want, sel.handles, from, to, v)
+	wanted := sel.handles
+	if !slices.IsSorted(wanted) { // of several metrics
+		wanted = slices.Sorted(slices.Values(wanted))
+	}
+	sel.s.read(want, wanted, from, to, v)
+}
+
+// joinOpen is query.View.Join.
+func joinOpen(all []query.Selection) query.Selection {
+	var out openSelection
+	for _, one := range all {
+		sel := one.(*openSelection)
+		out.s = sel.s
+		out.tags = append(out.tags, sel.tags...)
+		out.handles = append(out.handles, sel.handles...)
+	}
+	return &out
 }
 
 // storeSource is the query.Source of a snapshot.
