@@ -17,6 +17,9 @@ const (
 	prefixSequence   = 0x14
 	prefixAccount    = 0x15
 	prefixDeleted    = 0x16
+	prefixDashboard  = 0x17 // what is known of the newest version
+	prefixVersion    = 0x18 // of a dashboard
+	prefixDescribed  = 0x19
 )
 
 var (

@@ -69,6 +69,7 @@ type Store struct {
 	written *marks // refs written while a Collect scans; nil: none does. Guarded by index.mu
 
 	annotations uint64 // number of the next one; guarded by index.mu
+	documents   documents
 
 	// How long metrics are kept. A batch and an expiry pass, of which there is one at a
 	// time, use these; what others read is said beside it.
@@ -250,6 +251,9 @@ func (s *Store) readState(log *slog.Logger) error {
 	if err := s.readAnnotations(); err != nil {
 		return err
 	}
+	if err := s.readDocuments(log); err != nil {
+		return err
+	}
 	if err := s.index.load(s.db); err != nil {
 		return err
 	}
@@ -264,6 +268,7 @@ func (s *Store) DiskBytes() uint64 { return s.db.Metrics().DiskSpaceUsage() }
 
 // Close closes the store. All snapshots must have been closed before.
 func (s *Store) Close() error {
+	s.documents.close()
 	err := s.db.Close()
 	s.cache.Unref()
 	s.release()
