@@ -53,6 +53,7 @@ type Config struct {
 	AllowDelete        bool
 	LogLevel           string
 	LogFormat          string
+	Settings           []Setting // all of them, with where each comes from
 }
 
 // Loader collects settings from where they may stand. Its flags belong to one
@@ -63,6 +64,7 @@ type Loader struct {
 	values Config
 	// As they were given; Load reads them.
 	udp, uds, tcp []string
+	sources       map[string]source
 }
 
 // defaultReaders suits hosts with one to a few busy senders; a reader more than
@@ -137,6 +139,7 @@ func NewLoader(flags *pflag.FlagSet) *Loader {
 // a test's.
 func (l *Loader) Load(getenv func(string) (string, bool)) (Config, error) {
 	var problems []error
+	l.sources = make(map[string]source)
 	if v, ok := getenv("CAIRN_CONFIG"); ok && !l.flags.Changed("config") {
 		l.file = v
 	}
@@ -146,16 +149,19 @@ func (l *Loader) Load(getenv func(string) (string, bool)) (Config, error) {
 	}
 	for _, name := range l.names() {
 		if l.flags.Changed(name) {
+			l.sources[name] = source{FromFlag, "--" + name}
 			continue
 		}
 		value, from := file[name], fmt.Sprintf("%s: %s", l.file, name)
 		_, set := file[name]
+		origin := source{FromFile, l.file}
 		if v, ok := getenv(EnvName(name)); ok {
-			value, from, set = v, EnvName(name), true
+			value, from, set, origin = v, EnvName(name), true, source{FromEnvironment, EnvName(name)}
 		}
 		if !set {
 			continue
 		}
+		l.sources[name] = origin
 		flag := l.flags.Lookup(name)
 		if err := flag.Value.Set(value); err != nil {
 			problems = append(problems, fmt.Errorf("%s: %q: %w", from, value, plain(err)))
@@ -172,6 +178,7 @@ func (l *Loader) Load(getenv func(string) (string, bool)) (Config, error) {
 	l.values.Inherited = inherited
 	problems = append(problems, l.readListeners()...)
 	problems = append(problems, l.values.check()...)
+	l.values.Settings = l.settings()
 	return l.values, errors.Join(problems...)
 }
 
