@@ -19,7 +19,44 @@ type Status struct {
 	UDS     []string `json:"uds"`     // paths
 	TCP     []string `json:"tcp"`     // addresses
 	HTTP    string   `json:"http"`
-	Grace   int64    `json:"grace"` // seconds
+	Grace   int64    `json:"grace"`       // seconds
+	Uptime  int64    `json:"uptime"`      // seconds
+	Stages  []Stage  `json:"stages"`      // in the order in which events pass them
+	Backup  *Backup  `json:"last_backup"` // nil: none was made since the start
+}
+
+// Stage tells in words how a part of the server does.
+type Stage struct {
+	Name     string `json:"stage"`
+	State    string `json:"state"` // one of those below
+	Sentence string `json:"sentence"`
+}
+
+// States of a stage.
+const (
+	StateOK      = "ok"
+	StateWarning = "warning" // nothing is lost now, but somebody should know
+	StateFailing = "failing" // it does not do its work
+)
+
+// Backup is the last one that was asked for.
+type Backup struct {
+	Time   int64  `json:"time"` // when it ended, Unix seconds
+	Dir    string `json:"dir"`
+	OK     bool   `json:"ok"`
+	Result string `json:"result"` // a sentence
+	Bytes  int64  `json:"bytes"`
+	TookMS int64  `json:"took_ms"`
+}
+
+// Setting is a setting in force, for GET /api/config.
+type Setting struct {
+	Name    string `json:"name"`
+	Value   string `json:"value"`
+	Default string `json:"default"`
+	From    string `json:"from"`  // default, file, environment or flag
+	Where   string `json:"where"` // the file, the variable or the flag
+	About   string `json:"about"`
 }
 
 // fail answers with an error: a sentence, and the parameter that it is about.
@@ -74,30 +111,6 @@ func (s *Server) query(ctx *fasthttp.RequestCtx) {
 	}
 }
 
-func (s *Server) metrics(ctx *fasthttp.RequestCtx) {
-	all, err := s.o.Executor.Metrics()
-	if err != nil {
-		s.failQuery(ctx, err)
-		return
-	}
-	type row struct {
-		Metric   string `json:"metric"`
-		Kind     string `json:"kind"`
-		Series   int    `json:"series"`
-		LastSeen int64  `json:"last_seen"`
-		Conflict bool   `json:"conflict"` // another kind has the same name
-		Overflow bool   `json:"overflow"` // a cardinality limit folded tagsets
-	}
-	body := struct {
-		Metrics []row `json:"metrics"`
-	}{make([]row, 0, len(all))}
-	for i, m := range all { // by name
-		conflict := i > 0 && all[i-1].ID.Name == m.ID.Name || i+1 < len(all) && all[i+1].ID.Name == m.ID.Name
-		body.Metrics = append(body.Metrics, row{m.ID.Name, m.ID.Kind.String(), m.Series, int64(m.LastSeen), conflict, m.Overflow})
-	}
-	writeJSON(ctx, body)
-}
-
 func (s *Server) tags(ctx *fasthttp.RequestCtx) {
 	name := string(ctx.QueryArgs().Peek("metric"))
 	if name == "" {
@@ -136,6 +149,12 @@ func (s *Server) tags(ctx *fasthttp.RequestCtx) {
 }
 
 func (s *Server) status(ctx *fasthttp.RequestCtx) { writeJSON(ctx, s.o.Status()) }
+
+func (s *Server) config(ctx *fasthttp.RequestCtx) {
+	writeJSON(ctx, struct {
+		Settings []Setting `json:"settings"`
+	}{s.o.Config()})
+}
 
 func (s *Server) selfMetrics(ctx *fasthttp.RequestCtx) {
 	ctx.SetContentType("text/plain; version=0.0.4; charset=utf-8")

@@ -18,7 +18,7 @@ import (
 func (s *Server) backup(ctx *fasthttp.RequestCtx) {
 	// A page of elsewhere can send a text to this server without asking it first, but not
 	// this type.
-	if kind, _, err := mime.ParseMediaType(string(ctx.Request.Header.ContentType())); err != nil || kind != "application/json" {
+	if !isJSON(ctx) {
 		fail(ctx, fasthttp.StatusUnsupportedMediaType, `a backup is asked for with Content-Type: application/json and a body such as {"dir":"/backup/cairn"}`, "")
 		return
 	}
@@ -41,6 +41,12 @@ func (s *Server) backup(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	writeJSON(ctx, report)
+}
+
+// isJSON reports whether a request says that its body is JSON.
+func isJSON(ctx *fasthttp.RequestCtx) bool {
+	kind, _, err := mime.ParseMediaType(string(ctx.Request.Header.ContentType()))
+	return err == nil && kind == "application/json"
 }
 
 // backupDir reads the body of a request.

@@ -51,24 +51,27 @@ func body(ctx *fasthttp.RequestCtx) (int, io.Reader) {
 }
 
 // smallBody reads the body of a request that has no use for a large one.
-func smallBody(ctx *fasthttp.RequestCtx) ([]byte, bool) {
+func smallBody(ctx *fasthttp.RequestCtx) ([]byte, bool) { return bodyUpTo(ctx, bodyBytes) }
+
+// bodyUpTo reads a body of up to most bytes, or answers that it is larger.
+func bodyUpTo(ctx *fasthttp.RequestCtx, most int) ([]byte, bool) {
 	n, r := body(ctx)
 	b := make([]byte, 0, min(max(n, 512), bodyBytes)+1)
-	for n <= bodyBytes && len(b) <= bodyBytes {
+	for n <= most && len(b) <= most {
 		if len(b) == cap(b) {
 			b = append(b, 0)[:len(b)]
 		}
 		k, err := r.Read(b[len(b):cap(b)])
 		b = b[:len(b)+k]
 		switch {
-		case err == io.EOF && len(b) <= bodyBytes:
+		case err == io.EOF && len(b) <= most:
 			return b, true
 		case err != nil && err != io.EOF:
 			fail(ctx, fasthttp.StatusBadRequest, "the body broke off, or did not arrive in time", "")
 			return nil, false
 		}
 	}
-	fail(ctx, fasthttp.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes", bodyBytes), "")
+	fail(ctx, fasthttp.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes", most), "")
 	return nil, false
 }
 

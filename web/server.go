@@ -54,6 +54,13 @@ type Options struct {
 	// Delete deletes series, for DELETE /api/series; it ends early once its context is done.
 	// nil: none are deleted, and who asks is told how that is switched on.
 	Delete func(context.Context, query.Deletion) (report any, refusal *ingest.Refusal)
+	// Dashboards are kept for /api/dashboards; nil: there are no such routes.
+	Dashboards *Dashboards
+	// Catalog tells of metrics, for GET /api/metrics and what is below it; nil: there is
+	// nothing below it.
+	Catalog *Catalog
+	// Config returns the settings in force, for GET /api/config; nil: there is no such route.
+	Config func() []Setting
 }
 
 // Limits on connections, each so that a slow or hostile client costs little.
@@ -228,6 +235,13 @@ func (s *Server) table() map[string]route {
 	if s.o.Backup != nil {
 		t["/api/backup"] = route{fasthttp.MethodPost, s.backup}
 	}
+	if s.o.Catalog != nil {
+		t["/api/metrics/meta"] = route{fasthttp.MethodPut, s.describe}
+		t["/api/metrics/cardinality"] = route{fasthttp.MethodGet, s.cardinality}
+	}
+	if s.o.Config != nil {
+		t["/api/config"] = route{fasthttp.MethodGet, s.config}
+	}
 	return t
 }
 
@@ -261,22 +275,27 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 		}
 		return
 	}
-	if s.prometheus(ctx, path) {
+	if s.prometheus(ctx, path) || s.dashboards(ctx, path) {
 		return
 	}
 	if strings.HasPrefix(path, "/api/") {
-		fail(ctx, fasthttp.StatusNotFound, fmt.Sprintf("there is no %s; the API has /api/ingest, /api/query, /api/stream, /api/queries, /api/metrics, /api/tags, /api/hot, /api/rejects, /api/explain, /api/events, /api/quality, /api/storage, /api/verify, /api/backup, /api/series and /api/status", path), "")
+		fail(ctx, fasthttp.StatusNotFound, fmt.Sprintf("there is no %s; the API has /api/ingest, /api/query, /api/stream, /api/queries, /api/metrics, /api/metrics/cardinality, /api/metrics/meta, /api/tags, /api/dashboards, /api/config, /api/hot, /api/rejects, /api/explain, /api/events, /api/quality, /api/storage, /api/verify, /api/backup, /api/series and /api/status", path), "")
 		return
 	}
 	fail(ctx, fasthttp.StatusNotFound, "there is no such page; the dashboard is at /", "")
 }
 
-func (s *Server) allow(ctx *fasthttp.RequestCtx, method string) bool {
-	if string(ctx.Method()) == method || method == fasthttp.MethodGet && ctx.IsHead() {
-		return true
+func (s *Server) allow(ctx *fasthttp.RequestCtx, method string) bool { return s.allowOf(ctx, method) }
+
+// allowOf refuses a request of none of the methods. Where GET is one, so is HEAD.
+func (s *Server) allowOf(ctx *fasthttp.RequestCtx, methods ...string) bool {
+	for _, m := range methods {
+		if string(ctx.Method()) == m || m == fasthttp.MethodGet && ctx.IsHead() {
+			return true
+		}
 	}
-	ctx.Response.Header.Set("Allow", method)
-	fail(ctx, fasthttp.StatusMethodNotAllowed, fmt.Sprintf("%s takes %s only", ctx.Path(), method), "")
+	ctx.Response.Header.Set("Allow", strings.Join(methods, ", "))
+	fail(ctx, fasthttp.StatusMethodNotAllowed, fmt.Sprintf("%s takes %s only", ctx.Path(), strings.Join(methods, ", ")), "")
 	return false
 }
 

@@ -63,6 +63,7 @@ type App struct {
 	memory   *memory
 	mu       sync.Mutex // serialises Inject
 	web      *web.Server
+	backups  backups
 
 	listeners []opened
 
@@ -103,6 +104,7 @@ func Open(c config.Config, env Env) (_ *App, err error) {
 		Executor: a.executor(), MaxQueries: c.Query.AtOnce, Activity: a.activity, Clock: env.Clock, Log: env.Log,
 		Status: a.status, Metrics: a.selfmon().Append, Quality: a.quality, Hot: a.hot, Rejects: a.Rejects, Explain: a.explain, Events: a.engine.Notes.Between,
 		Ingest: a.engine.Batches.Ingest, Verify: a.verify, Backup: a.backup, Storage: a.storage,
+		Dashboards: a.dashboards(), Catalog: a.catalog(), Config: a.settings,
 	}
 	if c.AllowDelete {
 		o.Delete = a.delete
@@ -245,14 +247,6 @@ func (a *App) Inject(lines []byte) {
 	now := metric.MilliOf(a.env.Clock.Now())
 	a.inject.Feed(lines, 0, len(lines), now, false)
 	a.inject.Flush(lines, now)
-}
-
-func (a *App) status() web.Status {
-	return web.Status{
-		Version: Version, Started: a.started.Unix(), Now: a.env.Clock.Now().Unix(),
-		UDP: a.addresses(selfmon.UDP), UDS: a.addresses(selfmon.UDS), TCP: a.addresses(selfmon.TCP),
-		HTTP: a.web.Addr(), Grace: int64(a.config.Grace / time.Second),
-	}
 }
 
 // Close drains the sockets, flushes everything and closes all parts. It returns

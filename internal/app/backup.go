@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"time"
 
 	"cairn/ingest"
 	"cairn/internal/engine"
+	"cairn/web"
 )
 
 // BackupReport is the answer of POST /api/backup.
@@ -23,8 +23,18 @@ type BackupReport struct {
 func (a *App) backup(ctx context.Context, dir string) (report any, refusal *ingest.Refusal) {
 	begin := a.env.Clock.Now()
 	b, err := a.engine.Backup(ctx, dir)
+	end := a.env.Clock.Now()
+	last := &web.Backup{Time: end.Unix(), Dir: dir, OK: err == nil, Result: "the backup is whole", TookMS: end.Sub(begin).Milliseconds()}
 	if err == nil {
-		return &BackupReport{dir, b.Bytes, b.Events, b.Cursor, int64(a.env.Clock.Now().Sub(begin) / time.Millisecond)}, nil
+		last.Bytes = b.Bytes
+	} else {
+		last.Result = err.Error()
+	}
+	if !errors.Is(err, engine.ErrBackingUp) { // that one will tell for itself
+		a.backups.set(last)
+	}
+	if err == nil {
+		return &BackupReport{dir, b.Bytes, b.Events, b.Cursor, last.TookMS}, nil
 	}
 	refusal = &ingest.Refusal{Status: http.StatusInternalServerError, Sentence: err.Error()}
 	switch {

@@ -41,9 +41,10 @@ var imports = map[string][]string{
 	"query/promql": {"internal/metric", "internal/clock", "internal/bucket", "internal/matcher", "query"},
 	// 3, edges; flush is what connects the mechanisms, and ledger and selfmon read
 	// it. In this order, so that there is no circle.
-	"web":             {"internal/metric", "internal/clock", "agg", "ingest", "query", "query/promql"},
-	"internal/flush":  {"internal/metric", "internal/clock", "internal/mutant", "internal/bucket", "internal/journal", "internal/matcher", "agg", "tsdb", "query"},
-	"internal/ledger": {"internal/metric", "internal/clock", "internal/dedupe", "ingest", "query", "internal/flush"},
+	"internal/dashboard": {"query"},
+	"web":                {"internal/metric", "internal/clock", "internal/dashboard", "agg", "ingest", "query", "query/promql"},
+	"internal/flush":     {"internal/metric", "internal/clock", "internal/mutant", "internal/bucket", "internal/journal", "internal/matcher", "agg", "tsdb", "query"},
+	"internal/ledger":    {"internal/metric", "internal/clock", "internal/dedupe", "ingest", "query", "internal/flush"},
 	"internal/selfmon": {
 		"internal/metric", "agg", "tsdb", "internal/journal", "internal/dedupe", "ingest", "query", "internal/flush", "internal/ledger",
 	},
