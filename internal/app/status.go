@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"cairn/internal/flush"
 	"cairn/internal/selfmon"
 	"cairn/web"
 )
@@ -91,17 +92,22 @@ func (a *App) journalStage() web.Stage {
 const lateFlushes = 3
 
 func (a *App) flushStage(now time.Time) web.Stage {
-	const name = "flush"
-	p := a.engine.Pump.Stats()
 	since := a.started
 	if w := a.engine.Store.Cursor().Watermark; w > 0 && w.Time().After(since) {
 		since = w.Time()
 	}
 	// Buckets before since are in the store, and so is what came before the lag was all.
 	behind := min(now.Sub(since), a.ledger.Lag().Stored).Truncate(time.Second)
+	if a.engine.Replaying() {
+		return stage("flush", web.StateWarning, "Nothing is flushed until the journal is replayed.")
+	}
+	return a.flushed(behind, a.engine.Pump.Stats())
+}
+
+// flushed tells how flushes do, where the oldest event that is not stored waits since behind.
+func (a *App) flushed(behind time.Duration, p flush.Stats) web.Stage {
+	const name = "flush"
 	switch {
-	case a.engine.Replaying():
-		return stage(name, web.StateWarning, "Nothing is flushed until the journal is replayed.")
 	case behind > a.config.Grace+lateFlushes*a.config.FlushInterval+p.Longest:
 		return stage(name, web.StateFailing, "Nothing was flushed for %s; it waits in memory, and in the journal. The log says why.", behind)
 	case p.Failed > 0:
