@@ -2,6 +2,7 @@ package tsdb
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -117,22 +118,25 @@ func TestOneSaverWins(t *testing.T) {
 	require.NoError(t, err)
 	var wg sync.WaitGroup
 	var mu sync.Mutex
-	wins := map[uint32]string{}
+	wins, problems := map[uint32]string{}, []string{}
 	for who := range 4 {
 		wg.Go(func() {
 			for had := uint32(1); had <= 20; had++ {
 				text := fmt.Sprint(who, had)
 				got, err := s.SaveDashboard(h.ID, had, text, []byte(text), 1)
-				if err != nil {
-					require.ErrorIs(t, err, ErrChanged)
-					d, err := s.Dashboard(h.ID, 0)
-					require.NoError(t, err)
-					require.Greater(t, d.Version, had)
-					continue
-				}
+				d, err2 := s.Dashboard(h.ID, 0)
 				mu.Lock()
-				require.NotContains(t, wins, got.Version)
-				wins[got.Version] = text
+				_, twice := wins[got.Version]
+				switch {
+				case err2 != nil || d.Version <= had:
+					problems = append(problems, fmt.Sprint("behind: ", d.Version, had, err2))
+				case err != nil && !errors.Is(err, ErrChanged):
+					problems = append(problems, err.Error())
+				case err == nil && twice:
+					problems = append(problems, fmt.Sprint("twice: ", got.Version))
+				case err == nil:
+					wins[got.Version] = text
+				}
 				mu.Unlock()
 			}
 		})
@@ -145,6 +149,7 @@ func TestOneSaverWins(t *testing.T) {
 		require.NoError(t, b.Commit())
 	}
 	wg.Wait()
+	require.Empty(t, problems)
 	require.Len(t, wins, 20)
 	for version, text := range wins {
 		d, err := s.Dashboard(h.ID, version)
