@@ -24,9 +24,9 @@ import (
 // buffers full.
 const clientCounts = 1000
 
-// client runs a client of the server to its end. {HOST}, {PORT} and {N} in args
+// runClient runs a client of the server to its end. {HOST}, {PORT} and {N} in args
 // are replaced.
-func client(t *testing.T, s *server, env []string, args ...string) {
+func runClient(t *testing.T, s *server, env []string, args ...string) {
 	t.Helper()
 	host, port := hostPort(t, s.UDP)
 	fill := strings.NewReplacer("{HOST}", host, "{PORT}", port, "{N}", strconv.Itoa(clientCounts))
@@ -80,7 +80,7 @@ func TestClientPython(t *testing.T) {
 	s, k, n := startServer(t, "--udp", "etsy@127.0.0.1:0", "--tcp", "etsy@127.0.0.1:0"), newKnown(), clientCounts
 	host, udp := hostPort(t, s.Listener("UDP", "etsy"))
 	_, tcp := hostPort(t, s.Listener("TCP", "etsy"))
-	client(t, s, nil, "/usr/bin/python3", "clients/send.py", host, udp, tcp, "{N}")
+	runClient(t, s, nil, "/usr/bin/python3", "clients/send.py", host, udp, tcp, "{N}")
 	k.add("py.hits", "", "", float64(n), n)
 	k.add("py.sum", "", "", sumTo(n), n)
 	k.add("py.stock", "", "", float64(-2*n), n)
@@ -101,7 +101,7 @@ func TestClientPython(t *testing.T) {
 func TestClientPythonDogStatsD(t *testing.T) {
 	t.Parallel()
 	s, k, n := startServer(t), newKnown(), clientCounts
-	client(t, s, nil, "/usr/bin/python3", "clients/send_aio.py", "{HOST}", "{PORT}", "{N}")
+	runClient(t, s, nil, "/usr/bin/python3", "clients/send_aio.py", "{HOST}", "{PORT}", "{N}")
 	for i := 1; i <= n; i++ {
 		k.add("aio.sum", []string{"prod", "dev"}[i%2], "eu", float64(i), 1)
 	}
@@ -127,7 +127,7 @@ func levels(metric string, n int) []fact {
 func TestClientPerl(t *testing.T) {
 	t.Parallel()
 	s, k, n := startServer(t), newKnown(), clientCounts
-	client(t, s, nil, "/usr/bin/perl", "clients/send.pl", "{HOST}", "{PORT}", "{N}")
+	runClient(t, s, nil, "/usr/bin/perl", "clients/send.pl", "{HOST}", "{PORT}", "{N}")
 	k.add("perl.hits", "", "", float64(n), n)
 	k.add("perl.stock", "", "", float64(-n), n)
 	k.add("perl.sum", "", "", sumTo(n)+float64(n), n)
@@ -140,7 +140,7 @@ func TestClientPerl(t *testing.T) {
 func TestClientRuby(t *testing.T) {
 	t.Parallel()
 	s, k, n := startServer(t), newKnown(), clientCounts
-	client(t, s, nil, "/usr/bin/ruby", "clients/send.rb", "{HOST}", "{PORT}", "{N}")
+	runClient(t, s, nil, "/usr/bin/ruby", "clients/send.rb", "{HOST}", "{PORT}", "{N}")
 	k.add("rb.Shop.hits", "", "", float64(n), n)
 	k.add("rb.stock", "", "", float64(-n), n)
 	k.add("rb.sum", "", "", sumTo(n)+float64(n), n)
@@ -167,7 +167,7 @@ func TestClientHotShots(t *testing.T) {
 	} else {
 		t.Logf("no Unix sockets: %v: %s", err, out)
 	}
-	client(t, s, env, "node", "clients/send.js", "{HOST}", "{PORT}", tcp, etsy, path, "{N}")
+	runClient(t, s, env, "node", "clients/send.js", "{HOST}", "{PORT}", tcp, etsy, path, "{N}")
 	others, facts := 3, gauge("js.changed", 100, 120, 69.5)
 	for _, name := range names {
 		for i := range n {
@@ -207,10 +207,10 @@ func TestClientNetcat(t *testing.T) {
 	for range n {
 		// Not from a pipe: with -w0 it ends without a word if its input is not
 		// there at once, as that of `printf ... | nc` may not be.
-		client(t, s, nil, "bash", "-c", "nc.openbsd -u -w0 {HOST} {PORT} <<< 'nc.hits:3|c|#env:prod,region:eu'")
+		runClient(t, s, nil, "bash", "-c", "nc.openbsd -u -w0 {HOST} {PORT} <<< 'nc.hits:3|c|#env:prod,region:eu'")
 		k.add("nc.hits", "prod", "eu", 3, 1)
 	}
-	client(t, s, nil, "bash", "-c", "nc.openbsd -u -w0 {HOST} {PORT} <<< \"$(seq -f 'nc.sum:%.0f|c' 1 100)\"")
+	runClient(t, s, nil, "bash", "-c", "nc.openbsd -u -w0 {HOST} {PORT} <<< \"$(seq -f 'nc.sum:%.0f|c' 1 100)\"")
 	k.add("nc.sum", "", "", 5050, 100)
 
 	_, tcp := hostPort(t, s.Listener("TCP", "dogstatsd"))
@@ -222,7 +222,7 @@ func TestClientNetcat(t *testing.T) {
 		lines := []string{
 			p + "level:5|g", p + "level:-3|g", p + "timer:1:2:3:4|ms", p + "timer:5|h|@0.5", p + "set:a|s", p + "set:b|s", "_sc|" + p + "|0",
 		}
-		client(t, s, nil, "bash", "-c", command+" <<< '"+strings.Join(lines, "\n")+"'")
+		runClient(t, s, nil, "bash", "-c", command+" <<< '"+strings.Join(lines, "\n")+"'")
 		facts = slices.Concat(facts, gauge(p+"level", 5, -3), []fact{
 			uniques(p+"set", 2), {metric: p + "timer", kind: "distribution", fn: "sum", want: 20}, {metric: p + "timer", kind: "distribution", fn: "count", want: 6},
 		})
@@ -233,14 +233,14 @@ func TestClientNetcat(t *testing.T) {
 func TestClientBash(t *testing.T) {
 	t.Parallel()
 	s, k := startServer(t, "--tcp", "127.0.0.1:0"), newKnown()
-	client(t, s, nil, "bash", "-c", "for i in $(seq {N}); do printf \"bash.sum:$i|c\" > /dev/udp/{HOST}/{PORT}; done")
+	runClient(t, s, nil, "bash", "-c", "for i in $(seq {N}); do printf \"bash.sum:$i|c\" > /dev/udp/{HOST}/{PORT}; done")
 	k.add("bash.sum", "", "", sumTo(clientCounts)+clientCounts, clientCounts)
 	_, tcp := hostPort(t, s.Listener("TCP", "dogstatsd"))
-	client(t, s, nil, "bash", "-c", "for i in $(seq {N}); do echo \"bash.timer:$i|ms\"; done > /dev/tcp/{HOST}/"+tcp)
+	runClient(t, s, nil, "bash", "-c", "for i in $(seq {N}); do echo \"bash.timer:$i|ms\"; done > /dev/tcp/{HOST}/"+tcp)
 	// The line that the server suggests when it starts.
 	suggested := regexp.MustCompile(`send a count +(.*)\n`).FindStringSubmatch(s.stdout.String())
 	require.NotNil(t, suggested)
-	client(t, s, nil, "bash", "-c", suggested[1])
+	runClient(t, s, nil, "bash", "-c", suggested[1])
 	k.add("signups", "prod", "<nil>", 1, 1)
 	requireSent(t, s, k, clientCounts, 0, distribution("bash.timer", 1, clientCounts, 1))
 }
