@@ -2,6 +2,7 @@ package query
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -74,6 +75,9 @@ func (x *Executor) Run(ctx context.Context, r Request) (*Result, error) {
 			return res, nil
 		}
 		if err := Settle(ctx, err); err != nil {
+			if limit := (*LimitError)(nil); errors.As(err, &limit) {
+				return nil, limit // and not where in the store it was reached
+			}
 			return nil, err
 		}
 	}
@@ -116,7 +120,11 @@ func (x *Executor) run(ctx context.Context, r Request) (*Result, error) {
 		tables[0].into(&r, res)
 	} else {
 		res.Metric, res.Expr = r.Expr.String(), true
-		combine(&r, letters, tables).into(&r, res)
+		t, err := combine(ctx, &r, letters, tables)
+		if err != nil {
+			return nil, err
+		}
+		t.into(&r, res)
 	}
 	if why := rd.Incomplete(); why != "" {
 		res.warn(why)
@@ -189,17 +197,32 @@ func planAll(r *Request, letters []byte, operands map[byte]*operand, held map[by
 		}
 		for _, l := range letters {
 			o := operands[l]
-			p, err := planFor(r, grid.Shifted(-o.Shift), held[l])
+			at := r.shifted(&grid, -o.Shift)
+			p, err := planFor(r, at, held[l])
 			if err != nil {
 				return grid, err
 			}
 			o.plan.tier, o.plan.grid = p.tier, p.grid
 			o.plan.warnings = append(o.plan.warnings, p.warnings...)
-			if g := p.grid.Shifted(o.Shift); !g.equal(&grid) {
-				grid, again = g, true
+			if !p.grid.equal(&at) {
+				grid, again = r.shifted(&p.grid, o.Shift), true
 				break
 			}
 		}
 	}
 	return grid, nil
+}
+
+// shifted returns steps that are some seconds later. Those of a calendar, moved by whole days,
+// begin at the same time of the day where the clocks have changed in between.
+func (r *Request) shifted(g *Grid, by int64) Grid {
+	out := g.Shifted(by)
+	if g.bounds == nil || by%day != 0 {
+		return out
+	}
+	for i, b := range g.bounds {
+		out.bounds[i] = metric.SecOf(b.Time().In(r.zone()).AddDate(0, 0, int(by/day)))
+	}
+	out.From, out.To = out.bounds[0], out.bounds[len(out.bounds)-1]
+	return out
 }

@@ -91,7 +91,10 @@ func (n *node) value(of func(letter byte) float64) float64 {
 	case '*':
 		return a * b
 	}
-	return a / b
+	if q := a / b; !math.IsInf(q, 0) {
+		return q
+	}
+	return math.NaN() // else what is divided by it would be 0
 }
 
 type exprParser struct {

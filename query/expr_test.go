@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -31,8 +32,12 @@ func TestExpressionsAgainstTheirTrees(t *testing.T) {
 		}
 		l, x := draw(t, depth-1)
 		r, y := draw(t, depth-1)
+		quotient := x / y
+		if math.IsInf(quotient, 0) {
+			quotient = math.NaN()
+		}
 		op := rapid.SampledFrom([]string{"+", "-", "*", "/"}).Draw(t, "op")
-		return "(" + l + ")" + rapid.SampledFrom([]string{"", " "}).Draw(t, "space") + op + "(" + r + ")", map[string]float64{"+": x + y, "-": x - y, "*": x * y, "/": x / y}[op]
+		return "(" + l + ")" + rapid.SampledFrom([]string{"", " "}).Draw(t, "space") + op + "(" + r + ")", map[string]float64{"+": x + y, "-": x - y, "*": x * y, "/": quotient}[op]
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		text, want := draw(t, 4)
@@ -51,6 +56,9 @@ func TestExpressionsAgainstTheirTrees(t *testing.T) {
 	x, err := ParseExpr("10 - 2 - 3 * 2 / 4 + a")
 	require.NoError(t, err)
 	require.Equal(t, 9.5, x.Value(func(byte) float64 { return 3 }), "operators of one rank go from the left")
+	x, err = ParseExpr("1 / (1 / a)")
+	require.NoError(t, err)
+	require.True(t, math.IsNaN(x.Value(func(byte) float64 { return 0 })), "there is no 1 / 0 to divide by")
 }
 
 func TestBadExpressions(t *testing.T) {
@@ -164,4 +172,86 @@ func TestOperandsHaveTheSameSteps(t *testing.T) {
 	require.NoError(t, err)
 	_, err = x.Run(context.Background(), r)
 	require.ErrorContains(t, err, "shift by multiples of the step")
+}
+
+// TestNothingHasNoTotal: an operand without an event has a total only where that means 0.
+func TestNothingHasNoTotal(t *testing.T) {
+	src := &fakeSource{series: map[metric.Tagset]map[metric.UnixSec]float64{"": {1: 8}}}
+	p := map[string][]string{"metric": {"m"}, "b.filter": {"code:500"}, "expr": {"a - b"}}
+	res := ask(t, src, p)
+	require.True(t, math.IsNaN(res.Total))
+	require.True(t, math.IsNaN(res.Series[0].Total))
+	p["fill"] = []string{"zero"}
+	res = ask(t, src, p)
+	require.Equal(t, 8.0, res.Total)
+	require.Equal(t, 8.0, res.Series[0].Total)
+}
+
+// TestOnlyWhatIsShownIsCalculated, and no longer than a query may take.
+func TestOnlyWhatIsShownIsCalculated(t *testing.T) {
+	src := &fakeSource{series: map[metric.Tagset]map[metric.UnixSec]float64{}}
+	for i := range 50 {
+		src.series[metric.NewTagset([]metric.Tag{{Key: "i", Value: fmt.Sprint(i)}})] = map[metric.UnixSec]float64{1: float64(i)}
+	}
+	res := ask(t, src, map[string][]string{"metric": {"m"}, "by": {"i"}, "expr": {"a + a"}, "limit": {"2"}})
+	require.True(t, res.Truncated)
+	require.Equal(t, "[{i [49]}][98 NaN]=98;[{i [48]}][96 NaN]=96;", values(res))
+	x, err := ParseExpr("a + a")
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	rows := []row{{tags: []GroupTag{{"i", []string{"1"}}}, values: []float64{1}}}
+	_, err = combine(ctx, &Request{Expr: x, Limit: 1, Operands: map[byte]Operand{'a': {Group: Grouping{Mode: EachTagset}}}}, []byte("a"), map[byte]*table{'a': {rows: rows}})
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+// TestDaysBeforeTheClocksChanged: a week ago begins at midnight, too.
+func TestDaysBeforeTheClocksChanged(t *testing.T) {
+	berlin := inZone(t, "Europe/Berlin")
+	at := func(s string) metric.UnixSec {
+		v, err := time.ParseInLocation("2006-01-02 15:04", s, berlin)
+		require.NoError(t, err)
+		return metric.SecOf(v)
+	}
+	src := &fakeSource{stored: true, series: map[metric.Tagset]map[metric.UnixSec]float64{"": {at("2026-10-24 14:00"): 1, at("2026-10-25 00:30"): 10}}}
+	p := map[string][]string{"metric": {"m"}, "step": {"1d"}, "tz": {"Europe/Berlin"}, "shift": {"1w"}, "from": {fmt.Sprint(at("2026-10-31 00:00"))}, "to": {fmt.Sprint(at("2026-11-02 00:00"))}}
+	r, err := parse(t, p, int64(at("2026-11-02 12:00")))
+	require.NoError(t, err)
+	res, err := executor(&fakeSource{}, src).Run(context.Background(), r)
+	require.NoError(t, err)
+	require.Equal(t, "[][1 10]=11;", values(res))
+	require.Equal(t, at("2026-10-31 00:00"), res.Start(0))
+	require.Equal(t, at("2026-11-01 00:00"), res.Start(1))
+	require.Empty(t, res.Warnings)
+}
+
+// TestZeroIsForWholeSteps: in a step that is still open events may come.
+func TestZeroIsForWholeSteps(t *testing.T) {
+	src := &fakeSource{series: map[metric.Tagset]map[metric.UnixSec]float64{"": {1: 8}}}
+	p := map[string][]string{"metric": {"m"}, "fill": {"zero"}, "from": {"0"}, "to": {"60"}, "step": {"20s"}}
+	r, err := parse(t, p, 9000)
+	require.NoError(t, err)
+	res, err := executor(&fakeSource{}, src).Run(context.Background(), r) // sealed until 42
+	require.NoError(t, err)
+	require.Equal(t, "[][8 0 NaN]=8;", values(res))
+}
+
+// TestATagThatIsCalledName: is not told beside the metric's name.
+func TestATagThatIsCalledName(t *testing.T) {
+	ts := metric.NewTagset([]metric.Tag{{Key: "__name__", Value: "x"}, {Key: "a", Value: "b"}})
+	res := ask(t, &fakeSource{series: map[metric.Tagset]map[metric.UnixSec]float64{ts: {1: 8}}}, map[string][]string{"metric": {"m"}, "by": {"*,__name__"}})
+	require.Equal(t, "[{__name__ [m]} {a [b]}][8 NaN]=8;", values(res))
+}
+
+// TestAGroupCountsOnce towards what fits, though it is both open and stored.
+func TestAGroupCountsOnce(t *testing.T) {
+	data := map[metric.Tagset]map[metric.UnixSec]float64{}
+	for i := range maxCells / MaxPoints {
+		data[metric.NewTagset([]metric.Tag{{Key: "i", Value: fmt.Sprint(i)}})] = map[metric.UnixSec]float64{100: 1}
+	}
+	r, err := parse(t, map[string][]string{"metric": {"m"}, "by": {"i"}, "from": {"0"}, "to": {fmt.Sprint(MaxPoints)}, "step": {"1s"}, "limit": {"1"}}, 200)
+	require.NoError(t, err)
+	res, err := executor(&fakeSource{series: data}, &fakeSource{series: data}).Run(context.Background(), r)
+	require.NoError(t, err)
+	require.EqualValues(t, 2*len(data), res.Total)
 }

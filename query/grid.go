@@ -85,7 +85,13 @@ func midnight(y int, m time.Month, d int, zone *time.Location) time.Time {
 		hour, minute, sec := t.Clock()
 		t = t.Add(24*time.Hour - time.Duration(hour*3600+minute*60+sec)*time.Second)
 	}
-	return t
+	for { // where the hour after midnight comes twice, it is the first one
+		earlier := t.Add(-30 * time.Minute)
+		if earlier.Day() != t.Day() {
+			return t
+		}
+		t = earlier
+	}
 }
 
 func mod(a, b int) int { return (a%b + b) % b }
@@ -129,6 +135,17 @@ func (g *Grid) Until(sec metric.UnixSec) int {
 		return g.Len()
 	}
 	return g.Place(sec-1) + 1
+}
+
+// Ended returns how many steps end at sec or before.
+func (g *Grid) Ended(sec metric.UnixSec) int {
+	switch {
+	case sec < g.From:
+		return 0
+	case sec >= g.To:
+		return g.Len()
+	}
+	return g.Place(sec)
 }
 
 // Divides reports whether no bucket of a tier lies in two steps.

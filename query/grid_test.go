@@ -50,6 +50,15 @@ func TestDaysOfAZone(t *testing.T) {
 	}
 }
 
+// TestMidnightThatComesTwice: in Amman the hour after it did, and the day began with the first.
+func TestMidnightThatComesTwice(t *testing.T) {
+	amman := inZone(t, "Asia/Amman")
+	before := metric.SecOf(time.Date(2021, 10, 28, 12, 0, 0, 0, amman))
+	g := CalendarGrid(before, before+day, Span{Days: 1}, amman)
+	require.Equal(t, before+12*3600, g.Start(1))
+	require.EqualValues(t, 25*3600, g.Width(1))
+}
+
 // TestGridsCoverTheirRange: of any range, zone and span.
 func TestGridsCoverTheirRange(t *testing.T) {
 	zones := []string{"UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Pacific/Apia", "America/Santiago", "Asia/Kathmandu", "Australia/Lord_Howe"}

@@ -109,14 +109,15 @@ type Read struct {
 
 // Prepared is a Read of which everything but what the store holds has been read.
 type Prepared struct {
-	rd     *Reading
-	r      Read
-	groups *grouper
-	open   *part
-	seen   map[seriesKey]struct{} // with an event in the open part
-	stored []Selection            // by metric; of the same instant as what was open
-	cached *stored                // what is known of the store already; nil: nothing
-	keep   [2]int                 // and the steps of which it is, in r.Grid
+	rd      *Reading
+	r       Read
+	groups  *grouper
+	open    *part
+	counted counted
+	seen    map[seriesKey]struct{} // with an event in the open part
+	stored  []Selection            // by metric; of the same instant as what was open
+	cached  *stored                // what is known of the store already; nil: nothing
+	keep    [2]int                 // and the steps of which it is, in r.Grid
 }
 
 // seriesKey tells the series of a Read apart.
@@ -135,7 +136,7 @@ func (rd *Reading) Prepare(r Read) (*Prepared, error) {
 	}
 	r.Since = min(max(r.Since, r.Grid.From), r.Grid.To)
 	p := &Prepared{rd: rd, r: r, groups: newGrouper(r.Group), seen: make(map[seriesKey]struct{})}
-	p.open = &part{rd: rd, r: &p.r, from: r.Since, to: r.Grid.To}
+	p.open = &part{rd: rd, r: &p.r, from: r.Since, to: r.Grid.To, counted: &p.counted}
 	open := make([][]Selection, len(rd.v.Open)) // by source and metric
 	for _, id := range r.IDs {
 		for i, s := range rd.v.Open {

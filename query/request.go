@@ -367,11 +367,14 @@ func (r *Request) grid() Grid {
 	if r.Calendar == (Span{}) {
 		return EvenGrid(r.From, r.To, r.Step)
 	}
-	zone := r.Zone
-	if zone == nil {
-		zone = time.UTC
+	return CalendarGrid(r.From, r.To, r.Calendar, r.zone())
+}
+
+func (r *Request) zone() *time.Location {
+	if r.Zone == nil {
+		return time.UTC
 	}
-	return CalendarGrid(r.From, r.To, r.Calendar, zone)
+	return r.Zone
 }
 
 const day = 24 * 3600

@@ -2,6 +2,7 @@ package query
 
 import (
 	"cmp"
+	"context"
 	"math"
 	"slices"
 	"strings"
@@ -70,7 +71,13 @@ func (g *Group) allTags() []GroupTag {
 	if g.Metric == "" {
 		return g.Tags
 	}
-	return append([]GroupTag{{nameKey, []string{g.Metric}}}, g.Tags...)
+	tags := []GroupTag{{nameKey, []string{g.Metric}}}
+	for _, t := range g.Tags {
+		if t.Key != nameKey { // some sender's own
+			tags = append(tags, t)
+		}
+	}
+	return tags
 }
 
 // fold adds another column of a kind to c, and leaves the other's memory alone.
@@ -103,14 +110,14 @@ type calculation struct {
 	read       func(b bucket.Bucket, step float64) float64 // of kinds that are no counters
 	readTotal  func(b bucket.Bucket, step float64) float64
 	all        bucket.Bucket // everything; nil: nothing
-	sealed     int           // steps that begin before the watermark
+	sealed     int           // steps that end at the watermark or before
 	// zero is the steps [from, to) in which no event means 0.
 	zero [2]int
 }
 
 func newCalculation(o *operand, r *Request, f *Frame, res *Result) *calculation {
 	c := &calculation{fn: o.Fn, kind: f.Kind, grid: f.Grid, cumulative: r.Cumulative}
-	c.sealed = f.Grid.Until(res.SealedUntil) // the grid is shifted, as what is read
+	c.sealed = f.Grid.Ended(res.SealedUntil) // the grid is shifted, as what is read
 	if r.Zero {
 		c.zero = [2]int{f.Grid.Until(o.since), c.sealed}
 	}
@@ -249,8 +256,53 @@ func (t *table) into(r *Request, res *Result) {
 // combine makes the table of an expression. Groups of the operands with the same tags belong
 // together, and an operand with no tags at all to each. A letter without the group, or
 // without a value in a step, has none there.
-func combine(r *Request, letters []byte, tables map[byte]*table) *table {
-	points := 0
+func combine(ctx context.Context, r *Request, letters []byte, tables map[byte]*table) (*table, error) {
+	all, points := match(r, letters, tables)
+	out := &table{total: r.Expr.Value(func(l byte) float64 {
+		if t := tables[l]; len(t.rows) > 0 {
+			return t.total
+		}
+		return tables[l].noTotal()
+	})}
+	for i := range all {
+		all[i].total = r.Expr.Value(func(l byte) float64 {
+			if w := all[i].of(l); w != nil {
+				return w.total
+			}
+			return tables[l].noTotal()
+		})
+	}
+	slices.SortFunc(all, func(a, b combined) int {
+		return cmp.Or(compareTotals(a.total, b.total, false), compareTags(a.tags, b.tags))
+	})
+	for i, w := range all {
+		if i < r.Limit { // the others are not shown
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			w.values = make([]float64, points)
+			for i := range w.values {
+				w.values[i] = r.Expr.Value(func(l byte) float64 {
+					if w := w.of(l); w != nil {
+						return w.values[i]
+					}
+					return tables[l].none(i)
+				})
+			}
+		}
+		out.rows = append(out.rows, w.row)
+	}
+	return out, nil
+}
+
+// combined is a group of an expression; of returns its row of an operand, or nil.
+type combined struct {
+	row
+	of func(l byte) *row
+}
+
+// match finds the rows that belong together, which have so many points.
+func match(r *Request, letters []byte, tables map[byte]*table) (all []combined, points int) {
 	type group struct {
 		tags []GroupTag
 		of   map[byte]*row
@@ -280,36 +332,19 @@ func combine(r *Request, letters []byte, tables map[byte]*table) *table {
 	if !grouped && len(whole) > 0 {
 		groups[""] = &group{}
 	}
-	out := &table{total: r.Expr.Value(func(l byte) float64 { return tables[l].total })}
 	for _, g := range groups {
-		of := func(l byte) *row {
+		all = append(all, combined{row{tags: g.tags}, func(l byte) *row {
 			if w := whole[l]; w != nil {
 				return w
 			}
 			return g.of[l]
-		}
-		w := row{tags: g.tags, values: make([]float64, points)}
-		for i := range w.values {
-			w.values[i] = r.Expr.Value(func(l byte) float64 {
-				if w := of(l); w != nil {
-					return w.values[i]
-				}
-				return tables[l].none(i)
-			})
-		}
-		w.total = r.Expr.Value(func(l byte) float64 {
-			if w := of(l); w != nil {
-				return w.total
-			}
-			return tables[l].none(tables[l].zero[0])
-		})
-		out.rows = append(out.rows, w)
+		}})
 	}
-	slices.SortFunc(out.rows, func(a, b row) int {
-		return cmp.Or(compareTotals(a.total, b.total, false), compareTags(a.tags, b.tags))
-	})
-	return out
+	return all, points
 }
+
+// noTotal is the total of a group that is not in the table.
+func (t *table) noTotal() float64 { return t.none(t.zero[0]) }
 
 // none is what a group that is not in the table has in a step.
 func (t *table) none(step int) float64 {

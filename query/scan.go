@@ -2,7 +2,10 @@ package query
 
 import (
 	"context"
+	"fmt"
+	"math"
 	"runtime"
+	"runtime/debug"
 	"sync"
 
 	"cairn/internal/bucket"
@@ -15,6 +18,7 @@ type part struct {
 	r        *Read
 	from, to metric.UnixSec // where it reads
 	columns  []column
+	counted  *counted // of all parts of the Read
 }
 
 // grown returns list with at least n elements.
@@ -45,7 +49,8 @@ func (p *part) scan(ctx context.Context, sel Selection, group func(i int) int, s
 			if err := p.rd.sampled(ctx, 1); err != nil {
 				return err
 			}
-			return p.merge(p.column(group(i)), k, g.Place(sec), b)
+			no := group(i)
+			return p.merge(no, p.column(no), k, g.Place(sec), b)
 		})
 	}
 	return sel.Scan(ctx, p.r.Tier, p.from, p.to, func(i int, start metric.UnixSec, width int64, slots []uint32, sums []float64) error {
@@ -56,9 +61,10 @@ func (p *part) scan(ctx context.Context, sel Selection, group func(i int) int, s
 		if err := p.rd.sampled(ctx, len(slots)); err != nil {
 			return err
 		}
-		c := p.column(group(i))
+		no := group(i)
+		c := p.column(no)
 		if c.sums == nil {
-			if err := p.rd.made(g.Len()); err != nil {
+			if err := p.counted.made(p.rd, no, g.Len()); err != nil {
 				return err
 			}
 			c.sums = nan(g.Len())
@@ -69,10 +75,10 @@ func (p *part) scan(ctx context.Context, sel Selection, group func(i int) int, s
 }
 
 // merge adds a bucket of a kind that is no counter to one step of a column.
-func (p *part) merge(c *column, k metric.Kind, step int, b bucket.Bucket) error {
+func (p *part) merge(no int, c *column, k metric.Kind, step int, b bucket.Bucket) error {
 	size := 0
 	if c.buckets == nil {
-		if err := p.rd.made(p.r.Grid.Len()); err != nil {
+		if err := p.counted.made(p.rd, no, p.r.Grid.Len()); err != nil {
 			return err
 		}
 		c.buckets = make([]bucket.Bucket, p.r.Grid.Len())
@@ -91,9 +97,24 @@ func (p *part) merge(c *column, k metric.Kind, step int, b bucket.Bucket) error 
 	return nil
 }
 
-// made counts a column of n points.
-func (rd *Reading) made(n int) error {
-	if rd.cells.Add(int64(n)) > maxCells {
+// counted is the groups of which a column was counted, in whichever part.
+type counted struct {
+	mu     sync.Mutex
+	groups map[int]struct{}
+}
+
+// made counts a group's column of n points.
+func (c *counted) made(rd *Reading, no, n int) error {
+	c.mu.Lock()
+	_, again := c.groups[no]
+	if !again {
+		if c.groups == nil {
+			c.groups = make(map[int]struct{})
+		}
+		c.groups[no] = struct{}{}
+	}
+	c.mu.Unlock()
+	if !again && rd.cells.Add(int64(n)) > maxCells {
 		return limitErrorf("this query makes more than %d groups of %d points each, which is more than fits in memory: %s", (maxCells-1)/n, n, less)
 	}
 	return nil
@@ -128,19 +149,11 @@ const parallel = 32
 // scanStore reads [from, to) of the selected series.
 func (p *Prepared) scanStore(from, to metric.UnixSec) (*stored, error) {
 	out := &stored{grid: p.r.Grid}
-	runs := p.runs(from)
-	if len(runs) == 0 {
+	if p.after(from) == 0 {
 		return out, nil
 	}
-	// Groups are numbered beforehand, so that the goroutines share nothing that changes.
-	group := make([][]int32, len(p.stored))
-	for id, sel := range p.stored {
-		tags := sel.Tags()
-		group[id] = make([]int32, len(tags))
-		for i, ts := range tags {
-			group[id][i] = int32(p.groups.of(p.r.IDs[id].Name, ts))
-		}
-	}
+	group := p.numbered()
+	runs := p.runs(from)
 	last := make([][]int32, len(p.stored)) // step + 1; 0: no event
 	for id := range last {
 		last[id] = make([]int32, len(group[id]))
@@ -150,8 +163,13 @@ func (p *Prepared) scanStore(from, to metric.UnixSec) (*stored, error) {
 	parts := make([]*part, len(runs))
 	var wg sync.WaitGroup
 	for w, pieces := range runs {
-		parts[w] = &part{rd: p.rd, r: &p.r, from: from, to: to}
+		parts[w] = &part{rd: p.rd, r: &p.r, from: from, to: to, counted: &p.counted}
 		read := func() {
+			defer func() {
+				if r := recover(); r != nil { // in a handler it would end the request only
+					stop(fmt.Errorf("BUG: a scan panicked: %v\n%s", r, debug.Stack()))
+				}
+			}()
 			for _, c := range pieces {
 				sel := p.stored[c.id].Slice(c.lo, c.hi)
 				err := parts[w].scan(ctx, sel, func(i int) int { return int(group[c.id][c.lo+i]) }, func(i int, sec metric.UnixSec) {
@@ -192,6 +210,44 @@ func (p *Prepared) scanStore(from, to metric.UnixSec) (*stored, error) {
 	return out, nil
 }
 
+// after returns how many series a selection has, if it has something at from or later.
+func after(sel Selection, from metric.UnixSec) int {
+	if sel.Last() < from {
+		return 0
+	}
+	return len(sel.Tags())
+}
+
+func (p *Prepared) after(from metric.UnixSec) (total int) {
+	for _, sel := range p.stored {
+		total += after(sel, from)
+	}
+	return total
+}
+
+// columnsAtOnce is how many goroutines may have columns of all groups. Where each series is a
+// group, no two have the same one.
+func (p *Prepared) columnsAtOnce() int {
+	if p.r.Group.Mode == EachTagset {
+		return math.MaxInt
+	}
+	return maxCells / max(1, len(p.groups.names)*p.r.Grid.Len())
+}
+
+// numbered returns the groups of all that was selected, by metric and place. They are numbered
+// beforehand, so that the goroutines share nothing that changes.
+func (p *Prepared) numbered() [][]int32 {
+	group := make([][]int32, len(p.stored))
+	for id, sel := range p.stored {
+		tags := sel.Tags()
+		group[id] = make([]int32, len(tags))
+		for i, ts := range tags {
+			group[id][i] = int32(p.groups.of(p.r.IDs[id].Name, ts))
+		}
+	}
+	return group
+}
+
 // piece is the series at [lo, hi) of what was selected of a metric.
 type piece struct{ id, lo, hi int }
 
@@ -199,25 +255,13 @@ type piece struct{ id, lo, hi int }
 // as there are processors. Of a dashboard that moves on by a step, most of what is not known
 // yet is behind all that is stored.
 func (p *Prepared) runs(from metric.UnixSec) [][]piece {
-	total := 0
-	some := func(sel Selection) int {
-		if sel.Last() < from {
-			return 0
-		}
-		return len(sel.Tags())
-	}
-	for _, sel := range p.stored {
-		total += some(sel)
-	}
-	if total == 0 {
-		return nil
-	}
-	n := max(1, min(runtime.GOMAXPROCS(0), total/parallel))
+	total := p.after(from)
+	n := max(1, min(runtime.GOMAXPROCS(0), total/parallel, p.columnsAtOnce()))
 	each := (total + n - 1) / n
 	out := make([][]piece, 1, n)
 	room := each
 	for id, sel := range p.stored {
-		for lo, end := 0, some(sel); lo < end; {
+		for lo, end := 0, after(sel, from); lo < end; {
 			if room == 0 {
 				out, room = append(out, nil), each
 			}

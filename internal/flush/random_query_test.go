@@ -367,7 +367,7 @@ func (w *asked) compareValues(r *query.Request, got *query.Result, values []floa
 	require.Len(w.t, values, got.Len())
 	var sum bucket.Bucket
 	for i, v := range values {
-		begins := got.Start(i) - metric.UnixSec(r.Shift)
+		begins, ends := got.Start(i)-metric.UnixSec(r.Shift), got.Start(i+1)-metric.UnixSec(r.Shift)
 		b := cell(i)
 		if r.Cumulative {
 			if b != nil {
@@ -376,7 +376,7 @@ func (w *asked) compareValues(r *query.Request, got *query.Result, values []floa
 				}
 				sum.Merge(b)
 			}
-			if b != nil || begins < sealed {
+			if b != nil || ends <= sealed {
 				b = sum
 			}
 		}
@@ -387,7 +387,7 @@ func (w *asked) compareValues(r *query.Request, got *query.Result, values []floa
 				want /= float64(got.Width(i))
 			}
 			require.InDelta(w.t, want, v, 1e-9, "step %d of %s", i, about)
-		case r.Zero && begins >= since && begins < sealed:
+		case r.Zero && begins >= since && ends <= sealed:
 			require.Zero(w.t, v, "step %d of %s", i, about)
 		default:
 			require.True(w.t, math.IsNaN(v), "step %d of %s", i, about)
