@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -192,17 +191,17 @@ type sums struct {
 }
 
 func (sc *sums) chunk(i int, partition uint32, v []byte) error {
-	slots, sums, err := sc.dec.Sums(v, sc.t.Slots())
+	start := sc.t.Start(partition)
+	lo, hi := uint32(0), sc.t.Slots()
+	if start < sc.from {
+		lo = uint32(int64(sc.from-start) / sc.t.Width())
+	}
+	if start+metric.UnixSec(sc.t.Span()) > sc.to {
+		hi = uint32(int64(sc.to-start) / sc.t.Width())
+	}
+	slots, sums, err := sc.dec.SumsIn(v, sc.t.Slots(), lo, hi)
 	if err != nil {
 		return damaged{err}
 	}
-	start := sc.t.Start(partition)
-	lo, hi := 0, len(slots)
-	if start < sc.from {
-		lo, _ = slices.BinarySearch(slots, uint32(int64(sc.from-start)/sc.t.Width()))
-	}
-	if start+metric.UnixSec(sc.t.Span()) > sc.to {
-		hi, _ = slices.BinarySearch(slots, uint32(int64(sc.to-start)/sc.t.Width()))
-	}
-	return sc.yield(i, start, slots[lo:hi], sums[lo:hi])
+	return sc.yield(i, start, slots, sums)
 }

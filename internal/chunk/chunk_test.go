@@ -83,6 +83,19 @@ func TestSumsRoundTrip(t *testing.T) {
 		require.Equal(t, want, decodeSums(t, run), "run")
 		require.Equal(t, want, decodeSums(t, merge(true, run)))
 		require.LessOrEqual(t, len(merge(true, run)), len(run))
+		lo, hi := rapid.Uint32Range(0, MaxSlots).Draw(t, "lo"), rapid.Uint32Range(0, MaxSlots).Draw(t, "hi")
+		for _, b := range [][]byte{col, run} {
+			part := maps.Clone(want)
+			maps.DeleteFunc(part, func(slot uint32, _ float64) bool { return slot < lo || slot >= hi })
+			gotSlots, gotSums, err := NewDecoder().SumsIn(b, MaxSlots, lo, hi)
+			require.NoError(t, err)
+			wantSlots, wantSums := columnsOf(part)
+			require.Equal(t, len(wantSlots), len(gotSlots))
+			for i := range wantSlots {
+				require.Equal(t, wantSlots[i], gotSlots[i])
+				require.Equal(t, wantSums[i], gotSums[i])
+			}
+		}
 		_, _, err := NewDecoder().Sums(col, slots[len(slots)-1])
 		require.ErrorContains(t, err, "offset")
 	})

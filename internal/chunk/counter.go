@@ -151,21 +151,22 @@ func (d *Decoder) slotsOf(r *reader, f frame, limit uint32) []uint32 {
 	return slots
 }
 
-// columnSums decodes a counter's columns.
-func (d *Decoder) columnSums(b []byte, limit uint32) ([]uint32, []float64, error) {
+// columnSums decodes a counter's columns, of the slots in [lo, hi).
+func (d *Decoder) columnSums(b []byte, limit, lo, hi uint32) ([]uint32, []float64, error) {
 	r := reader{src: b}
 	f := r.frame(limit)
 	if f.presence == holes {
-		slots, sums := d.holed(&r, f)
+		slots, sums := d.holed(&r, f, lo, hi)
 		return slots, sums, r.end()
 	}
 	slots := d.slotsOf(&r, f, limit)
-	sums := d.numbers(&r, f.n, d.sums[:])
-	return slots, sums, r.end()
+	from, to := within(slots, lo, hi)
+	sums := d.numbersIn(&r, f.n, d.sums[:], from, to)
+	return slots[from:to], sums[from:to], r.end()
 }
 
 // holed decodes what appendHoled wrote.
-func (d *Decoder) holed(r *reader, f frame) ([]uint32, []float64) {
+func (d *Decoder) holed(r *reader, f frame, lo, hi uint32) ([]uint32, []float64) {
 	begin := r.at
 	places := r.byte()
 	base := r.varint()
@@ -191,13 +192,14 @@ func (d *Decoder) holed(r *reader, f frame) ([]uint32, []float64) {
 		r.fail(begin, "another number of slots than the chunk says")
 		return nil, nil
 	}
+	from, to := within(slots[:n], lo, hi)
 	sums := d.sums[:n]
-	d.join(r, plane[:n], sums, base, k)
+	d.join(r, plane[:n], sums, base, k, from, to)
 	if places > 0 {
 		by := powers[places]
-		for i := range sums {
-			sums[i] /= by
+		for i := range sums[from:to] {
+			sums[from+i] /= by
 		}
 	}
-	return slots[:n], sums
+	return slots[from:to], sums[from:to]
 }

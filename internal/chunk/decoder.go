@@ -2,6 +2,7 @@ package chunk
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/klauspost/compress/huff0"
 	"github.com/klauspost/compress/zstd"
@@ -20,6 +21,7 @@ type Decoder struct {
 	offsets [MaxSlots]int64
 	bits    [MaxSlots]uint64
 	planes  [MaxSlots]byte
+	high    [MaxSlots]byte
 	low     []byte
 	lengths *[MaxSlots]int64
 	gauge   *gaugeColumns
@@ -40,17 +42,32 @@ func NewDecoder() *Decoder {
 // with their sums. They may only be read, and until the next call. An error names
 // the offset at which the bytes stop making sense. Of a chunk with damage it is the good part.
 func (d *Decoder) Sums(b []byte, limit uint32) ([]uint32, []float64, error) {
+	return d.SumsIn(b, limit, 0, limit)
+}
+
+// SumsIn is Sums of the slots in [lo, hi) only: what entropy coding gives is put together for
+// no others. It may not tell of every mistake in what is left out.
+func (d *Decoder) SumsIn(b []byte, limit, lo, hi uint32) ([]uint32, []float64, error) {
 	b, err := goodOf(b)
 	if err != nil || len(b) == 0 {
 		return nil, nil, err
 	}
 	switch b[0] {
 	case runs + byte(metric.Counter):
-		return decodeRun(b, limit, d.slots[:0], d.sums[:0])
+		slots, sums, err := decodeRun(b, limit, d.slots[:0], d.sums[:0])
+		from, to := within(slots, lo, hi)
+		return slots[from:to], sums[from:to], err
 	case columns + byte(metric.Counter):
-		return d.columnSums(b, limit)
+		return d.columnSums(b, limit, lo, hi)
 	}
 	return nil, nil, formatError(b, metric.Counter)
+}
+
+// within returns the places of the slots in [lo, hi).
+func within(slots []uint32, lo, hi uint32) (from, to int) {
+	from, _ = slices.BinarySearch(slots, lo)
+	to, _ = slices.BinarySearch(slots, hi)
+	return from, max(from, to)
 }
 
 // Buckets calls visit for each slot of a chunk of kind k that holds events, ascending, with its bucket,

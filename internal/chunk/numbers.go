@@ -57,6 +57,11 @@ func (e *encoder) appendFloats(dst []byte, nums []float64) []byte {
 
 // numbers decodes a column of n numbers.
 func (d *Decoder) numbers(r *reader, n int, dst []float64) []float64 {
+	return d.numbersIn(r, n, dst, 0, n)
+}
+
+// numbersIn is numbers, of which only those at the places [from, to) are wanted.
+func (d *Decoder) numbersIn(r *reader, n int, dst []float64, from, to int) []float64 {
 	dst = dst[:n]
 	if n == 0 {
 		return dst
@@ -71,11 +76,11 @@ func (d *Decoder) numbers(r *reader, n int, dst []float64) []float64 {
 		r.fail(begin, "an unknown form of numbers")
 		return dst
 	}
-	d.fastInts(r, dst)
+	d.fastInts(r, dst, from, to)
 	if places > 0 {
 		by := powers[places]
-		for i := range dst {
-			dst[i] /= by
+		for i := range dst[from:to] {
+			dst[from+i] /= by
 		}
 	}
 	return dst
@@ -100,28 +105,39 @@ func (d *Decoder) floats(r *reader, dst []float64) {
 	}
 }
 
-// fastInts is ints with float64s as the result, one pass over a plane.
-func (d *Decoder) fastInts(r *reader, dst []float64) {
+// fastInts is ints with float64s as the result, at the places [from, to), in one pass over one
+// plane or two.
+func (d *Decoder) fastInts(r *reader, dst []float64, from, to int) {
 	peek := *r
 	base := peek.varint()
 	k := int(peek.byte())
-	if k > maxLow || base > 2*maxWhole || base < -2*maxWhole {
-		for i, v := range d.ints(r, len(dst), d.offsets[:]) {
-			dst[i] = float64(v)
+	switch {
+	case base > 2*maxWhole || base < -2*maxWhole || k > maxLow && k != manyPlanes+2:
+		for i, v := range d.ints(r, len(dst), d.offsets[:])[from:to] {
+			dst[from+i] = float64(v)
 		}
-		return
+	case k == manyPlanes+2:
+		*r = peek
+		low := d.plane(r, len(dst), d.planes[:])[from:to]
+		high := d.plane(r, len(dst), d.high[:])[from:to]
+		high, wanted := high[:len(low)], dst[from:to][:len(low)]
+		for i, b := range low {
+			wanted[i] = float64(base + int64(b) + int64(high[i])<<8)
+		}
+	default:
+		*r = peek
+		plane := d.plane(r, len(dst), d.planes[:])
+		d.join(r, plane, dst, base, k, from, to)
 	}
-	*r = peek
-	plane := d.plane(r, len(dst), d.planes[:])
-	d.join(r, plane, dst, base, k)
 }
 
-// join puts a plane and its low bits together.
-func (d *Decoder) join(r *reader, plane []byte, dst []float64, base int64, k int) {
+// join puts a plane and its low bits together, at the places [from, to).
+func (d *Decoder) join(r *reader, plane []byte, dst []float64, base int64, k, from, to int) {
 	plane = plane[:len(dst)]
 	if k == 0 {
-		for i, b := range plane {
-			dst[i] = float64(base + int64(b))
+		wanted := dst[from:to]
+		for i, b := range plane[from:to] {
+			wanted[i] = float64(base + int64(b))
 		}
 		return
 	}
@@ -129,9 +145,9 @@ func (d *Decoder) join(r *reader, plane []byte, dst []float64, base int64, k int
 	if r.err != nil {
 		return
 	}
-	i := 0
+	i := from &^ 7
 	if k < 8 { // the bits of eight are k whole bytes
-		for ; i+8 <= len(dst); i += 8 {
+		for ; i+8 <= len(dst) && i < to; i += 8 {
 			l := binary.LittleEndian.Uint64(low[i/8*k:])
 			p, to := plane[i:i+8:i+8], dst[i:i+8:i+8]
 			for j := range to {
@@ -140,7 +156,7 @@ func (d *Decoder) join(r *reader, plane []byte, dst []float64, base int64, k int
 			}
 		}
 	}
-	for at := i * k; i < len(dst); i, at = i+1, at+k {
+	for at := i * k; i < to; i, at = i+1, at+k {
 		l := binary.LittleEndian.Uint64(low[at>>3:]) >> (at & 7) & mask
 		dst[i] = float64(base + int64(plane[i])<<k + int64(l))
 	}
