@@ -68,9 +68,11 @@ func (c *cache) find(p *Prepared) {
 	c.mu.Lock()
 	c.of++
 	e := c.entries[key]
+	var version uint64
 	if e != nil {
 		e.unlink()
 		c.link(e)
+		version = e.version
 	}
 	c.mu.Unlock()
 	if e == nil {
@@ -79,13 +81,19 @@ func (c *cache) find(p *Prepared) {
 	g, had := &p.r.Grid, &e.st.grid
 	// What has an event after the range's end may have one in it, too: it is not known. And
 	// what a later version has may still be open in this view.
-	if had.To > g.To || e.version > p.rd.v.Version {
+	if had.To > g.To || version > p.rd.v.Version {
 		return
 	}
-	same := had.To
+	same := metric.Never
 	for _, id := range p.r.IDs {
-		same = min(same, p.rd.v.SameBefore(id, e.version))
+		same = min(same, p.rd.v.SameBefore(id, version))
 	}
+	if same == metric.Never { // it is as good as if it were of this version
+		c.mu.Lock()
+		e.version = max(e.version, p.rd.v.Version)
+		c.mu.Unlock()
+	}
+	same = min(same, had.To)
 	from := max(g.From, had.From, p.r.Since)
 	first := g.Until(from) // the first step that begins at from or later
 	last := 0
@@ -171,6 +179,9 @@ func (p *Prepared) read() (*stored, error) {
 		return st, err
 	}
 	first, last := p.keep[0], p.keep[1]
+	if first == 0 && last == g.Len() && p.cached.grid.equal(g) {
+		return p.cached, nil
+	}
 	out := &stored{grid: *g}
 	seen := make(map[seriesKey]int) // the last step with an event
 	for _, r := range [][2]metric.UnixSec{{p.r.Since, g.Start(first)}, {g.Start(last), g.To}} {
