@@ -44,20 +44,15 @@ func (e *Engine) parse(text string) (parser.Expr, error) {
 		return nil, badf("invalid parameter \"query\": %s", err)
 	}
 	depth := 0
-	parser.Inspect(tree, func(n parser.Node, path []parser.Node) error {
+	parser.Inspect(tree, func(_ parser.Node, path []parser.Node) error {
 		depth = max(depth, len(path))
-		if c, ok := n.(*parser.Call); ok && c.Func.Name == "label_replace" {
-			if re, ok := c.Args[4].(*parser.StringLiteral); ok && err == nil {
-				err = checkRegexp(re.Val)
-			}
-		}
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
 	if depth > MaxDepth {
 		return nil, badf("the query is nested %d levels deep; %d are allowed", depth, MaxDepth)
+	}
+	if err := checkLabels(tree); err != nil {
+		return nil, err
 	}
 	return tree, nil
 }
