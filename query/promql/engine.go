@@ -121,6 +121,7 @@ type session struct {
 	lookback int64 // seconds
 	made     matchers
 	plans    []*plan
+	cells    tally
 	warnings []string
 }
 

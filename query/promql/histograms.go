@@ -125,22 +125,29 @@ func (r *read) classic(ctx context.Context, b *bounds, g *query.Group, of *label
 func (r *read) native(ctx context.Context, b *bounds, g *query.Group, of *labeler) ([]*series, error) {
 	s := r.empty(of.of(r.nameOf(g), g.Tags, ""))
 	s.histograms = make([]*histogram.FloatHistogram, r.points())
-	if r.p.shape == samples {
-		for i, d := range g.Buckets() {
-			if d != nil {
-				s.histograms[i] = b.histogram(d.(*bucket.Distribution), r.factor())
+	put := func(i int, d bucket.Bucket) error {
+		if d != nil {
+			h := b.histogram(d.(*bucket.Distribution), r.factor())
+			s.histograms[i] = h
+			if err := r.p.cells.take(1, emptyHistogram+len(h.PositiveSpans)+len(h.PositiveBuckets)); err != nil {
+				return err
 			}
 		}
-		return []*series{s}, nil
-	}
-	err := r.bucketWindows(g.Buckets(), func(i int, d bucket.Bucket) error {
-		if d != nil {
-			s.histograms[i] = b.histogram(d.(*bucket.Distribution), r.factor())
-		}
 		return ctx.Err()
-	})
-	return []*series{s}, err
+	}
+	if r.p.shape == windows {
+		return []*series{s}, r.bucketWindows(g.Buckets(), put)
+	}
+	for i, d := range g.Buckets() {
+		if err := put(i, d); err != nil {
+			return nil, err
+		}
+	}
+	return []*series{s}, nil
 }
+
+// emptyHistogram is how many cells a histogram takes besides its spans and buckets.
+const emptyHistogram = 24
 
 func (b *bounds) histogram(d *bucket.Distribution, factor float64) *histogram.FloatHistogram {
 	h := &histogram.FloatHistogram{

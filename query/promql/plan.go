@@ -53,6 +53,7 @@ type plan struct {
 	group     *query.Grouping // nil: series by series
 	filters   filters
 	reads     []*read
+	cells     *tally // of the query
 }
 
 // read is one Read of a plan: all metrics of one class.

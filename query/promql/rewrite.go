@@ -151,6 +151,7 @@ func (s *session) plain(v *parser.VectorSelector) (f filters, of []exposure, err
 func (s *session) plan(v *parser.VectorSelector, p *plan, of []exposure) error {
 	v.LabelMatchers = append(append([]*labels.Matcher{}, v.LabelMatchers...), planMatcher(len(s.plans)))
 	s.plans = append(s.plans, p)
+	p.cells = &s.cells
 	if p.when.n == 0 {
 		return nil
 	}

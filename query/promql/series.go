@@ -253,17 +253,24 @@ func (r *read) points() int {
 	return r.grid.Len()
 }
 
-// maxCells bounds what the series of one selector take: 128 MB.
+// maxCells bounds what the series of all selectors of a query take: 128 MB.
 const maxCells = 16 << 20
 
-// made refuses what does not fit.
-func (r *read) made(n int) error {
-	if n > 0 && max(r.points(), r.grid.Len()) > maxCells/n {
-		return &query.LimitError{Sentence: fmt.Sprintf("a selector of this query makes %d series of %d points each, and more than %d points do not fit in memory: "+
-			"filter, aggregate with sum by, or take a longer step or a shorter range", n, r.points(), maxCells)}
+// tally counts what the series of a query take.
+type tally struct{ taken int }
+
+// take refuses what does not fit any more.
+func (c *tally) take(series, points int) error {
+	if series > 0 && points > (maxCells-c.taken)/series {
+		return &query.LimitError{Sentence: fmt.Sprintf("the selectors of this query make more than %d points, the last one %d series of %d each, which do not fit in memory: "+
+			"filter, aggregate with sum by, take a longer step or a shorter range, or use fewer selectors", maxCells, series, points)}
 	}
+	c.taken += series * points
 	return nil
 }
+
+// made refuses series that do not fit.
+func (r *read) made(n int) error { return r.p.cells.take(n, max(r.points(), r.grid.Len())) }
 
 // nan returns numbers that are none.
 func nan(n int) []float64 {
