@@ -192,7 +192,7 @@ func (s *session) direct(q *Query, tree parser.Expr, all *querier) (m promql.Mat
 	if _, ok := tree.(*parser.VectorSelector); !ok || len(all.of) != 1 || q.Step == 0 {
 		return nil, false
 	}
-	n := int(q.End.Sub(q.Start)/q.Step) + 1
+	n := int(q.points())
 	for _, x := range all.of[0] {
 		if !x.stale || x.histograms != nil || x.first != q.Start.UnixMilli() || x.step != q.Step.Milliseconds() || len(x.values) != n {
 			return nil, false
@@ -234,17 +234,30 @@ func (s *session) prepared(ctx context.Context, q *Query, tree parser.Expr, from
 	return pq, nil
 }
 
+// The engine takes times as nanoseconds of 64 bits.
+const earliest, latest = math.MinInt64 / 1_000_000, math.MaxInt64 / 1_000_000 // ms
+
 func (q *Query) check(tree parser.Expr) error {
+	for _, t := range []time.Time{q.Start, q.End} {
+		if ms := t.UnixMilli(); ms <= earliest || ms >= latest {
+			return badf("the time %d is too far away: times are from 1678 to 2262", t.Unix())
+		}
+	}
 	if q.Step == 0 {
 		return nil
 	}
 	if t := tree.Type(); t != parser.ValueTypeVector && t != parser.ValueTypeScalar {
 		return badf("invalid parameter \"query\": invalid expression type %q for range query, must be Scalar or instant Vector", parser.DocumentedType(t))
 	}
-	if q.End.Sub(q.Start)/q.Step > MaxPoints {
+	if q.points() > MaxPoints+1 {
 		return badf("exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)")
 	}
 	return nil
+}
+
+// points is how many a series of the answer may have. A time.Duration does not hold all ranges.
+func (q *Query) points() int64 {
+	return (q.End.UnixMilli()-q.Start.UnixMilli())/max(1, q.Step.Milliseconds()) + 1
 }
 
 // read rewrites the tree, and reads what its selectors are for, all of it in one view.
