@@ -201,12 +201,12 @@ func (r *promRequest) refuse(err error) {
 	switch {
 	case errors.As(err, &bad):
 		r.fail(fasthttp.StatusBadRequest, "bad_data", bad.Sentence)
+	case errors.As(err, &timeout): // which is a limit, too
+		r.fail(fasthttp.StatusUnprocessableEntity, "timeout", timeout.Sentence)
 	case errors.As(err, &limit):
 		r.fail(fasthttp.StatusUnprocessableEntity, "execution", limit.Sentence)
 	case errors.As(err, &exec):
 		r.fail(fasthttp.StatusUnprocessableEntity, "execution", exec.Sentence)
-	case errors.As(err, &timeout), errors.Is(err, context.DeadlineExceeded):
-		r.fail(fasthttp.StatusUnprocessableEntity, "timeout", "the query took longer than it may and was stopped; ask for a shorter range, a longer step or fewer series")
 	case errors.As(err, &canceled), errors.Is(err, context.Canceled):
 		r.ctx.SetConnectionClose()
 		r.fail(statusHungUp, "canceled", "the query was canceled: its client hung up, or the server stops")

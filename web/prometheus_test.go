@@ -291,3 +291,29 @@ func TestPrometheusWithoutAView(t *testing.T) {
 		require.True(t, json.Valid([]byte(body)))
 	}
 }
+
+// TestPrometheusBlames: what is wrong with a query is no failure of the server.
+func TestPrometheusBlames(t *testing.T) {
+	waits := func(ctx context.Context) { <-ctx.Done() }
+	for _, c := range []struct {
+		target string
+		wait   func(context.Context)
+		code   int
+		want   query.Counts
+		says   string
+	}{
+		{"/query?query=sum(", nil, 400, query.Counts{Ended: 1}, "parse error"},
+		{"/series?match[]={}", nil, 400, query.Counts{Ended: 1}, "at least one non-empty matcher"},
+		{"/query?query=" + url.QueryEscape(`api_requests * on () other`), nil, 422, query.Counts{Ended: 1}, "duplicate series"},
+		{"/query?query=api_requests&timeout=20ms", waits, 422, query.Counts{Ended: 1, Refused: 1}, "took longer than it may"},
+	} {
+		s := startPrometheus(t, query.Limits{}, c.wait)
+		resp, body := ask(t, s, "GET", "/api/v1"+c.target)
+		require.Equal(t, c.code, resp.StatusCode, body)
+		got := s.activity.Counts()
+		got.Seconds = 0
+		require.Equal(t, c.want, got, c.target)
+		_, slowest := s.activity.Report()
+		require.Contains(t, slowest[0].Err, c.says, c.target)
+	}
+}

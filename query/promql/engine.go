@@ -2,7 +2,6 @@ package promql
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -85,32 +84,6 @@ type Query struct {
 	Lookback   time.Duration // of gauges; 0: the constant
 	Limit      int           // series of the answer; 0: no limit
 }
-
-// BadQuery says what is wrong with a query.
-type BadQuery struct{ Sentence string }
-
-// Error implements error.
-func (e *BadQuery) Error() string { return e.Sentence }
-
-func badf(format string, args ...any) error { return &BadQuery{fmt.Sprintf(format, args...)} }
-
-// CanceledError and TimeoutError say that a query ended early.
-type (
-	CanceledError struct{ Sentence string }
-	TimeoutError  struct{ Sentence string }
-)
-
-// Error implements error.
-func (e *CanceledError) Error() string { return e.Sentence }
-
-// Error implements error.
-func (e *TimeoutError) Error() string { return e.Sentence }
-
-// ExecutionError says why a query cannot be evaluated, such as series that match twice.
-type ExecutionError struct{ Sentence string }
-
-// Error implements error.
-func (e *ExecutionError) Error() string { return e.Sentence }
 
 // session is one query under way.
 type session struct {
@@ -292,44 +265,13 @@ func (r *Result) evaluate(ctx context.Context, q *Query, pq promql.Query) error 
 	res := pq.Exec(ctx)
 	if res.Err != nil {
 		defer pq.Close()
-		switch err := early(ctx, res.Err).(type) {
-		case *query.LimitError, *BadQuery, *TimeoutError, *CanceledError:
-			return err
-		}
-		return &ExecutionError{res.Err.Error()}
+		return evaluation(ctx, res.Err)
 	}
 	r.value, r.close = res.Value, pq.Close
 	warnings, infos := res.Warnings.AsStrings(q.Text, 10, 10)
 	r.warnings = append(r.warnings, warnings...)
 	r.infos = infos
 	return nil
-}
-
-// early returns err as one of the errors that Run names, if it is one of them.
-func early(ctx context.Context, err error) error {
-	var limit *query.LimitError
-	var bad *BadQuery
-	var timeout promql.ErrQueryTimeout
-	var canceled promql.ErrQueryCanceled
-	var many promql.ErrTooManySamples
-	var held promql.ErrStorage
-	switch {
-	case errors.As(err, &limit):
-		return limit
-	case errors.As(err, &bad):
-		return bad
-	case errors.As(err, &many):
-		return &query.LimitError{Sentence: fmt.Sprintf("this query has more than %d values in memory at once: filter, aggregate, or take a longer step or a shorter range", MaxSamples)}
-	case errors.As(err, &timeout), errors.Is(err, context.DeadlineExceeded):
-		return &TimeoutError{"the query took longer than it may and was stopped; ask for a shorter range, a longer step or fewer series"}
-	case errors.As(err, &canceled), errors.Is(err, context.Canceled):
-		return &CanceledError{"the query was canceled"}
-	case errors.As(err, &held):
-		return err
-	case ctx.Err() != nil:
-		return ctx.Err()
-	}
-	return err
 }
 
 // warn adds a warning, once.

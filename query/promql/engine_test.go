@@ -3,9 +3,11 @@ package promql
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -303,10 +305,20 @@ func TestErrors(t *testing.T) {
 	cancel()
 	var canceled *CanceledError
 	require.ErrorAs(t, run(w.executor(), ctx, `api_requests`), &canceled)
+	require.ErrorIs(t, canceled, context.Canceled)
 	ctx, cancel = context.WithTimeout(context.Background(), 0)
 	defer cancel()
 	var timeout *TimeoutError
 	require.ErrorAs(t, run(w.executor(), ctx, `api_requests`), &timeout)
+	require.ErrorAs(t, timeout, &limit)
+	var param *query.ParamError
+	require.ErrorAs(t, bad, &param)
+	require.ErrorAs(t, exec, &param)
+	// What is wrong inside is not the query's.
+	err := evaluation(context.Background(), promql.ErrStorage{Err: errors.New("BUG: the engine selects what was not read")})
+	require.NotErrorAs(t, err, &param)
+	err = evaluation(context.Background(), fmt.Errorf("unexpected error: %w", runtime.Error(&runtime.TypeAssertionError{})))
+	require.NotErrorAs(t, err, &param)
 }
 
 // TestManyAtOnce: queries share an engine, and nothing of one is in another's answer.
