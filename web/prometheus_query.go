@@ -70,8 +70,11 @@ func (r *promRequest) run(q promql.Query) (err error) {
 		}
 		defer res.Close()
 		r.warnings, r.infos = res.Warnings(), res.Infos()
-		b := append(res.Append(append(r.begin(), '{')), '}')
-		return r.end(b)
+		b, err := res.Append(append(r.begin(), '{'))
+		if err != nil {
+			return err
+		}
+		return r.end(append(b, '}'))
 	})
 }
 

@@ -88,7 +88,8 @@ func BenchmarkPromQL(b *testing.B) {
 				res, err := e.Run(context.Background(), q)
 				require.NoError(b, err)
 				require.Empty(b, res.Warnings())
-				buf = res.Append(buf[:0])
+				buf, err = res.Append(buf[:0])
+				require.NoError(b, err)
 				res.Close()
 				n++
 			}
@@ -117,7 +118,8 @@ func BenchmarkAppend(b *testing.B) {
 	b.ReportAllocs()
 	var buf []byte
 	for b.Loop() {
-		buf = res.Append(buf[:0])
+		buf, err = res.Append(buf[:0])
+		require.NoError(b, err)
 	}
 	b.SetBytes(int64(len(buf)))
 }

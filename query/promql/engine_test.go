@@ -35,7 +35,9 @@ func (w *world) run(t testing.TB, text string, q Query) (answer string, warnings
 	res, err := w.engine().Run(context.Background(), q)
 	require.NoError(t, err, text)
 	defer res.Close()
-	b := append(res.Append([]byte("{")), '}')
+	b, err := res.Append([]byte("{"))
+	require.NoError(t, err, text)
+	b = append(b, '}')
 	require.True(t, json.Valid(b), "%s: %s", text, b)
 	_, after, _ := strings.Cut(string(b), `"result":`)
 	return strings.TrimSuffix(after, "}"), res.Warnings()
@@ -376,7 +378,9 @@ func FuzzPromQL(f *testing.F) {
 			require.NotContains(t, err.Error(), "unexpected error")
 			return
 		}
-		b := append(res.Append([]byte("{")), '}')
+		b, err := res.Append([]byte("{"))
+		require.NoError(t, err, text)
+		b = append(b, '}')
 		require.True(t, json.Valid(b), "%s: %s", text, b)
 		res.Close()
 		if text, err := e.Format(text); err == nil {

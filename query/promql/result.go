@@ -1,6 +1,7 @@
 package promql
 
 import (
+	"fmt"
 	"math"
 	"strconv"
 	"unicode/utf8"
@@ -9,7 +10,12 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
+
+	"cairn/query"
 )
+
+// MaxAnswer is how many bytes an answer may have: it is kept until its client has read it.
+const MaxAnswer = 64 << 20
 
 // Result is the answer to a Query. It must be closed, after which it is empty.
 type Result struct {
@@ -132,8 +138,21 @@ func (r *Result) truncate(n int) bool {
 }
 
 // Append appends the answer as Prometheus' API has it under data, without the
-// braces: "resultType":...,"result":...
-func (r *Result) Append(b []byte) []byte {
+// braces: "resultType":...,"result":... If it exceeds MaxAnswer, there is a *query.LimitError.
+func (r *Result) Append(b []byte) ([]byte, error) { return r.append(b, MaxAnswer) }
+
+// append is Append with a bound of its own on all of b, which ends soon after it.
+func (r *Result) append(b []byte, most int) ([]byte, error) {
+	b = r.encode(b, most)
+	if len(b) > most {
+		return nil, &query.LimitError{Sentence: fmt.Sprintf("the answer has more than %d bytes: "+
+			"filter, aggregate, or take a longer step or a shorter range", most)}
+	}
+	return b, nil
+}
+
+// encode stops at a place where b has more bytes than most.
+func (r *Result) encode(b []byte, most int) []byte {
 	b = append(b, `"resultType":"`...)
 	b = append(b, string(r.value.Type())...)
 	b = append(b, `","result":`...)
@@ -145,7 +164,7 @@ func (r *Result) Append(b []byte) []byte {
 		return append(AppendString(b, v.V), ']')
 	case promql.Vector:
 		b = append(b, '[')
-		for i := range v {
+		for i := 0; i < len(v) && len(b) <= most; i++ {
 			if i > 0 {
 				b = append(b, ',')
 			}
@@ -154,11 +173,11 @@ func (r *Result) Append(b []byte) []byte {
 		return append(b, ']')
 	case promql.Matrix:
 		b = append(b, '[')
-		for i := range v {
+		for i := 0; i < len(v) && len(b) <= most; i++ {
 			if i > 0 {
 				b = append(b, ',')
 			}
-			b = r.times.row(b, &v[i])
+			b = r.times.row(b, &v[i], most)
 		}
 		return append(b, ']')
 	}
@@ -175,16 +194,27 @@ func appendSample(b []byte, s *promql.Sample) []byte {
 	return append(appendPoint(b, s.T, s.F), '}')
 }
 
-func (t *times) row(b []byte, s *promql.Series) []byte {
+// pointsAtOnce is how many points are written between looks at an answer's size.
+const pointsAtOnce = 1 << 14
+
+func (t *times) row(b []byte, s *promql.Series, most int) []byte {
 	b = AppendLabels(append(b, `{"metric":`...), s.Metric)
 	if len(s.Floats) > 0 {
 		b = append(b, `,"values":[`...)
-		b = t.points(b, s.Floats)
+		for i := 0; i < len(s.Floats) && len(b) <= most; i += pointsAtOnce {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = t.points(b, s.Floats[i:min(i+pointsAtOnce, len(s.Floats))])
+		}
 		b = append(b, ']')
 	}
 	if len(s.Histograms) > 0 {
 		b = append(b, `,"histograms":[`...)
 		for i, p := range s.Histograms {
+			if len(b) > most {
+				break
+			}
 			if i > 0 {
 				b = append(b, ',')
 			}

@@ -1,14 +1,18 @@
 package promql
 
 import (
+	"context"
 	"encoding/json"
 	"math"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/prometheus/prometheus/promql"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"cairn/query"
 )
 
 // TestNumbers: numbers are written as Prometheus writes them.
@@ -63,4 +67,37 @@ func TestPointsOfOneSeries(t *testing.T) {
 		}
 		require.Equal(t, string(want), string(pointsOf([]byte("x"), all)))
 	})
+}
+
+// TestAnswersEnd: an answer that is too large is given up soon after that shows.
+func TestAnswersEnd(t *testing.T) {
+	e := kinds().engine()
+	start := time.Unix(base, 0)
+	instant := Query{Start: start.Add(10 * time.Minute), End: start.Add(10 * time.Minute)}
+	ranged := Query{Start: start, End: start.Add(10 * time.Minute), Step: time.Second}
+	for _, c := range []struct {
+		text string
+		q    Query
+		size int // at least
+	}{
+		{`api_requests`, instant, 200}, {`api_requests`, ranged, 20_000}, {`heap[10m]`, instant, 10_000}, {`lat`, instant, 300}, {`lat`, ranged, 50_000},
+		{`vector(1)[1m:1ms]`, instant, 1_000_000},
+	} {
+		c.q.Text = c.text
+		res, err := e.Run(context.Background(), c.q)
+		require.NoError(t, err, c.text)
+		whole, err := res.Append(nil)
+		require.NoError(t, err)
+		require.True(t, json.Valid(append(append([]byte("{"), whole...), '}')), c.text)
+		require.Greater(t, len(whole), c.size, c.text)
+		same, err := res.append(nil, len(whole))
+		require.NoError(t, err)
+		require.Equal(t, string(whole), string(same))
+		_, err = res.append(nil, len(whole)-1)
+		var limit *query.LimitError
+		require.ErrorAs(t, err, &limit, c.text)
+		cut := res.encode(nil, 100)
+		require.Less(t, len(cut), 100+pointsAtOnce*30, c.text)
+		res.Close()
+	}
 }
