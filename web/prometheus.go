@@ -176,8 +176,17 @@ func (r *promRequest) end(b []byte) error {
 		}
 		b = append(b, ']')
 	}
+	b = append(b, '}')
 	r.ctx.SetContentType("application/json")
-	r.ctx.Response.SetBodyRaw(append(b, '}'))
+	if len(b) < largeAnswer {
+		r.ctx.Response.SetBodyRaw(b)
+		return nil
+	}
+	body, err := r.s.gate.unread.take(b)
+	if err != nil {
+		return err
+	}
+	r.ctx.Response.SetBodyStream(body, len(b))
 	return nil
 }
 
@@ -198,7 +207,10 @@ func (r *promRequest) refuse(err error) {
 	var exec *promql.ExecutionError
 	var timeout *promql.TimeoutError
 	var canceled *promql.CanceledError
+	var busy *busyError
 	switch {
+	case errors.As(err, &busy): // which is a limit, too
+		r.fail(fasthttp.StatusServiceUnavailable, "unavailable", busy.sentence)
 	case errors.As(err, &bad):
 		r.fail(fasthttp.StatusBadRequest, "bad_data", bad.Sentence)
 	case errors.As(err, &timeout): // which is a limit, too

@@ -25,6 +25,7 @@ type gate struct {
 	tokens  chan struct{} // one a running query
 	streams chan struct{} // one of them that a stream evaluates: half of them at most
 	time    time.Duration // that a query may take, waiting included
+	unread  *unread
 }
 
 func newGate(queries int, limit time.Duration) gate {
@@ -34,7 +35,7 @@ func newGate(queries int, limit time.Duration) gate {
 	if limit == 0 {
 		limit = defaultQueryTime
 	}
-	return gate{make(chan struct{}, queries), make(chan struct{}, max(1, queries/2)), limit}
+	return gate{make(chan struct{}, queries), make(chan struct{}, max(1, queries/2)), limit, &unread{most: unreadBytes}}
 }
 
 // turn runs f as a query of a client: in its turn, and with a context that ends when its
