@@ -62,3 +62,19 @@ func TestSlowReadersAreBounded(t *testing.T) {
 	}
 	require.Eventually(t, sent, 10*time.Second, time.Millisecond)
 }
+
+// TestParsingHasItsTurn: what only parses waits behind queries.
+func TestParsingHasItsTurn(t *testing.T) {
+	s := startPrometheus(t, query.Limits{Time: 50 * time.Millisecond}, nil)
+	for range cap(s.gate.tokens) {
+		s.gate.tokens <- struct{}{}
+	}
+	for _, path := range []string{"format_query", "parse_query", "query_exemplars", "query"} {
+		resp, text := ask(t, s, "GET", "/api/v1/"+path+"?query=1")
+		require.Equal(t, 422, resp.StatusCode, path)
+		require.Contains(t, text, "for its turn", path)
+	}
+	for range cap(s.gate.tokens) {
+		<-s.gate.tokens
+	}
+}
