@@ -2,6 +2,7 @@ package query
 
 import (
 	"fmt"
+	"math/bits"
 	"strconv"
 	"strings"
 	"sync"
@@ -43,7 +44,10 @@ func keyOf(r *Read) (key string, ok bool) {
 		return "", false // a few long steps: they are read quickly
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d %d %d %d %t", r.Tier, r.Grid.Step, int64(r.Grid.From)%r.Grid.Step, r.Group.Mode, r.Group.Name)
+	// A panel of an hour and one of a day are kept side by side, or each would push the other out;
+	// one that moves on may have a step more or less.
+	length := bits.Len(uint(r.Grid.Len()))
+	fmt.Fprintf(&b, "%d %d %d %d %d %t", r.Tier, length, r.Grid.Step, int64(r.Grid.From)%r.Grid.Step, r.Group.Mode, r.Group.Name)
 	for _, id := range r.IDs {
 		fmt.Fprintf(&b, " %d%q", id.Kind, id.Name)
 	}

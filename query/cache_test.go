@@ -76,6 +76,9 @@ func TestOnlyWhatHasChangedIsReadAgain(t *testing.T) {
 	requireAsk(100, 1100, 1000, 100) // the tail
 	requireAsk(100, 900, 800, 800)   // it is not told which series are in it
 	requireAsk(100, 900, 800, 0)
+	requireAsk(0, 200, 200, 200) // a much shorter one is kept beside it
+	requireAsk(100, 900, 800, 0)
+	requireAsk(0, 200, 200, 0)
 
 	k.version++ // a flush has changed what is from 855 on
 	k.same = 855

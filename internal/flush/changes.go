@@ -84,7 +84,10 @@ func (p *Pump) changed(c change) {
 
 // sameBefore is query.View.SameBefore: changes are those until the view's version.
 func sameBefore(changes []change, id metric.ID, version uint64) metric.UnixSec {
-	if len(changes) == 0 || version+1 < changes[0].version {
+	if len(changes) == 0 {
+		return metric.Never // there was no flush yet
+	}
+	if version+1 < changes[0].version {
 		return 0
 	}
 	same := metric.Never
