@@ -176,7 +176,7 @@ func (x *index) selected(m *indexed, numbers []uint32) []Selected {
 			size += len(x.dict.pair(p))
 		}
 		if cap(text)-len(text) < size {
-			text = make([]byte, 0, max(room, size))
+			text = make([]byte, 0, max(size, min(room, (len(numbers)-i)*(size+size/8)))) // most are about as long
 		}
 		at := len(text)
 		for _, p := range pairs {
