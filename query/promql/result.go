@@ -3,6 +3,7 @@ package promql
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 
@@ -172,7 +173,12 @@ func (r *Result) encode(b []byte, most int) []byte {
 		}
 		return append(b, ']')
 	case promql.Matrix:
-		b = append(b, '[')
+		const perSeries, perPoint = 200, 18 // bytes, about
+		room := 0
+		for i := range v {
+			room += perSeries + perPoint*len(v[i].Floats)
+		}
+		b = append(slices.Grow(b, min(room, most)), '[')
 		for i := 0; i < len(v) && len(b) <= most; i++ {
 			if i > 0 {
 				b = append(b, ',')
