@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,6 +18,24 @@ import (
 	"cairn/internal/metric"
 )
 
+// lockedLog is what is logged by one goroutine and read by another.
+type lockedLog struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lockedLog) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *lockedLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
 // TestFailingFlushesComplainOnce: while flushes fail, ticks that go well do not say that all is
 // well again, and each failing flush says no more than the first one did.
 func TestFailingFlushesComplainOnce(t *testing.T) {
@@ -23,11 +43,12 @@ func TestFailingFlushesComplainOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, fs, 1)
 		require.NoError(t, r.pump.Close())
-		var log strings.Builder
+		var log lockedLog
 		r.pump = New(r.agg, r.store, Options{Clock: clock.NewSystem(), Interval: 10 * time.Second, Log: slog.New(slog.NewTextHandler(&log, nil))})
-		fails := true
+		var fails atomic.Bool
+		fails.Store(true)
 		r.pump.commitHook = func() error {
-			if fails {
+			if fails.Load() {
 				return errors.New("no flush today")
 			}
 			return nil
@@ -39,7 +60,7 @@ func TestFailingFlushesComplainOnce(t *testing.T) {
 		require.GreaterOrEqual(t, r.pump.Stats().Failed, uint64(3))
 		require.Equal(t, 1, strings.Count(log.String(), "no flush today"), log.String())
 		require.NotContains(t, log.String(), "again\"", "nothing is well yet")
-		fails = false
+		fails.Store(false)
 		time.Sleep(30 * time.Second)
 		synctest.Wait()
 		require.Equal(t, 1, strings.Count(log.String(), "what came lately is stored again"))
