@@ -34,7 +34,7 @@ func (c *endsAfter) Err() error {
 func TestSlowExpressionsAreDecidedApart(t *testing.T) {
 	s := open(t, vfs.NewMem())
 	defer func() { require.NoError(t, s.Close()) }()
-	const n = 600
+	const n = 150
 	add := func(from, to int) {
 		b := s.NewBatch()
 		for i := from; i < to; i++ {

@@ -53,6 +53,9 @@ func body(ctx *fasthttp.RequestCtx) (int, io.Reader) {
 // smallBody reads the body of a request that has no use for a large one.
 func smallBody(ctx *fasthttp.RequestCtx) ([]byte, bool) { return bodyUpTo(ctx, bodyBytes) }
 
+// drained is how much of a body that is too large is read all the same.
+const drained = 1 << 20
+
 // bodyUpTo reads a body of up to most bytes, or answers that it is larger.
 func bodyUpTo(ctx *fasthttp.RequestCtx, most int) ([]byte, bool) {
 	n, r := body(ctx)
@@ -71,6 +74,9 @@ func bodyUpTo(ctx *fasthttp.RequestCtx, most int) ([]byte, bool) {
 			return nil, false
 		}
 	}
+	// A connection that is closed with something unread is reset, and the answer may be lost: the
+	// rest of what is not much too large is read.
+	_, _ = io.CopyN(io.Discard, r, drained) // whatever comes of it, the answer is the same
 	fail(ctx, fasthttp.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes", most), "")
 	return nil, false
 }
