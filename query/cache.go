@@ -16,11 +16,10 @@ import (
 type cache struct {
 	room int64
 
-	mu       sync.Mutex
-	bytes    int64
-	entries  map[string]*entry
-	newest   entry // a ring through all entries: next is the most recently used one
-	hits, of uint64
+	mu      sync.Mutex // guards those below
+	bytes   int64
+	entries map[string]*entry
+	newest  entry // a ring through all entries: next is the most recently used one
 }
 
 type entry struct {
@@ -41,7 +40,7 @@ func newCache(room int64) *cache {
 // those that are not kept.
 func keyOf(r *Read) (key string, ok bool) {
 	if r.Grid.bounds != nil {
-		return "", false // a few long steps: they are read quickly
+		return "", false // they are few and long
 	}
 	var b strings.Builder
 	// A panel of an hour and one of a day are kept side by side, or each would push the other out;
@@ -70,7 +69,6 @@ func (c *cache) find(p *Prepared) {
 		return
 	}
 	c.mu.Lock()
-	c.of++
 	e := c.entries[key]
 	var version uint64
 	if e != nil {
@@ -106,9 +104,6 @@ func (c *cache) find(p *Prepared) {
 	}
 	if first < last {
 		p.cached, p.keep = e.st, [2]int{first, last}
-		c.mu.Lock()
-		c.hits++
-		c.mu.Unlock()
 	}
 }
 
